@@ -1,0 +1,277 @@
+//! How evidence is bound to a TLS session: every label, hash and REPORT_DATA
+//! of the protocol, and nothing else makes one (`docs/spec/attested-tls.md`).
+//!
+//! Labels are constants of this file, never fields on the wire.
+
+use zeroize::Zeroizing;
+
+use crate::digest::{
+    Binder, BootId, ContextDigest, GpuNonce, LeafHash, Nonce, ReportData, Salt, SpkiDigest, StatementDigest,
+};
+use crate::hash::{hmac_sha256, sha256, sha512};
+
+/// Exporter label of the side that accepted the connection (RFC 8446 §7.5).
+pub const EXPORTER_LABEL_SERVER: &[u8] = b"EXPORTER-bastide-attest-server-v1";
+/// Exporter label of the side that opened the connection.
+pub const EXPORTER_LABEL_CLIENT: &[u8] = b"EXPORTER-bastide-attest-client-v1";
+
+const BINDER_LABEL: &[u8] = b"bastide-binder-v1\0";
+const LEAF_LABEL: &[u8] = b"bastide-leaf-v1\0";
+const REPORT_DATA_LABEL: &[u8] = b"bastide-report-data-v1\0";
+const GPU_NONCE_LABEL: &[u8] = b"bastide-gpu-nonce-v1\0";
+const LEAF_PREFIX: &[u8] = &[0x00];
+
+/// Which end of the connection produces the evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The end that accepted the connection.
+    Server,
+    /// The end that opened it (mutual links).
+    Client,
+}
+
+impl Role {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Server => 0,
+            Self::Client => 1,
+        }
+    }
+
+    /// The exporter label for evidence of this end.
+    #[must_use]
+    pub const fn exporter_label(self) -> &'static [u8] {
+        match self {
+            Self::Server => EXPORTER_LABEL_SERVER,
+            Self::Client => EXPORTER_LABEL_CLIENT,
+        }
+    }
+}
+
+/// What a leaf of the session tree stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeafType {
+    /// Evidence of the server on a TLS session.
+    ServerTls,
+    /// Evidence of the client on a TLS session.
+    ClientTls,
+    /// A sealed-mode key configuration.
+    SealedKey,
+    /// A receipt key.
+    ReceiptKey,
+    /// The head of an epoch log.
+    LogHead,
+}
+
+impl LeafType {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::ServerTls => 0,
+            Self::ClientTls => 1,
+            Self::SealedKey => 2,
+            Self::ReceiptKey => 3,
+            Self::LogHead => 4,
+        }
+    }
+}
+
+/// An exporter value was all zero: TLS is broken, nothing may be bound to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the TLS exporter gave an all-zero value")]
+pub struct ZeroExporter;
+
+/// The 32-byte TLS exporter value of one session and role. Zeroed when dropped.
+#[derive(Clone)]
+pub struct ExporterSecret(Zeroizing<[u8; 32]>);
+
+impl ExporterSecret {
+    /// Takes what the TLS exporter gave.
+    ///
+    /// # Errors
+    /// [`ZeroExporter`] if every byte is zero.
+    pub fn new(bytes: Zeroizing<[u8; 32]>) -> Result<Self, ZeroExporter> {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Err(ZeroExporter);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl core::fmt::Debug for ExporterSecret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("ExporterSecret(..)")
+    }
+}
+
+/// Who stands at the two ends, as far as a binder is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    /// Which end the evidence is of.
+    pub role: Role,
+    /// SHA-256 of the attesting end's SubjectPublicKeyInfo.
+    pub spki_attester: SpkiDigest,
+    /// The same of the other end, if it showed a certificate.
+    pub spki_peer: Option<SpkiDigest>,
+    /// Digest of the link context, on enclave links.
+    pub context: Option<ContextDigest>,
+}
+
+/// Ties evidence to this session, this challenge and these two ends.
+#[must_use]
+pub fn binder(exporter: &ExporterSecret, nonce: &Nonce, ends: &Ends) -> Binder {
+    let absent = [0; 32];
+    let peer = ends.spki_peer.as_ref().map_or(&absent, SpkiDigest::as_bytes);
+    let context = ends.context.as_ref().map_or(&absent, ContextDigest::as_bytes);
+    Binder::new(hmac_sha256(
+        &exporter.0,
+        &[
+            BINDER_LABEL,
+            &[ends.role.byte()],
+            nonce.as_bytes(),
+            ends.spki_attester.as_bytes(),
+            peer,
+            context,
+        ],
+    ))
+}
+
+/// The leaf of the session tree for one binder.
+#[must_use]
+pub fn leaf(kind: LeafType, salt: &Salt, binder: &Binder) -> LeafHash {
+    LeafHash::new(sha256(&[
+        LEAF_PREFIX,
+        LEAF_LABEL,
+        &[kind.byte()],
+        salt.as_bytes(),
+        binder.as_bytes(),
+    ]))
+}
+
+/// REPORT_DATA for an epoch statement's exact bytes. The only maker of
+/// REPORT_DATA in the product.
+#[must_use]
+pub fn report_data(statement: &[u8]) -> ReportData {
+    // Statements have at most 1,024 bytes; a longer input saturates and
+    // therefore can't collide with a shorter one's length prefix.
+    let length = u32::try_from(statement.len()).unwrap_or(u32::MAX).to_be_bytes();
+    ReportData::new(sha512(&[REPORT_DATA_LABEL, &length, statement]))
+}
+
+/// SHA-256 of an epoch statement's exact bytes.
+#[must_use]
+pub fn statement_digest(statement: &[u8]) -> StatementDigest {
+    StatementDigest::new(sha256(&[statement]))
+}
+
+/// The nonce a GPU's report is asked for.
+#[must_use]
+pub fn gpu_nonce(boot_id: &BootId, gpu_epoch: u64, seed: &[u8; 32]) -> GpuNonce {
+    GpuNonce::new(sha256(&[
+        GPU_NONCE_LABEL,
+        boot_id.as_bytes(),
+        &gpu_epoch.to_be_bytes(),
+        seed,
+    ]))
+}
+
+/// SHA-256 of a DER SubjectPublicKeyInfo.
+#[must_use]
+pub fn spki_digest(spki_der: &[u8]) -> SpkiDigest {
+    SpkiDigest::new(sha256(&[spki_der]))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::merkle::node;
+
+    pub(crate) fn known_exporter() -> ExporterSecret {
+        ExporterSecret::new(Zeroizing::new(core::array::from_fn(|i| u8::try_from(i).unwrap()))).unwrap()
+    }
+
+    fn known_ends() -> Ends {
+        Ends {
+            role: Role::Server,
+            spki_attester: SpkiDigest::new([0x22; 32]),
+            spki_peer: None,
+            context: None,
+        }
+    }
+
+    /// The known answers of the protocol document, computed there by other code.
+    #[test]
+    fn known_answers_of_the_protocol() {
+        let binder = binder(&known_exporter(), &Nonce::new([0x11; 32]), &known_ends());
+        assert_eq!(
+            binder.to_string(),
+            "0d76b14f3354c7deb5b6655e1de7276149fb3b96576d686e205d072113531bdd"
+        );
+        let leaf = leaf(LeafType::ServerTls, &Salt::new([0x33; 32]), &binder);
+        assert_eq!(
+            leaf.to_string(),
+            "39becb36674446f72bd748a64012d30e3732d96774ccad6602f6db8b22e72375"
+        );
+        let root = node(leaf.as_bytes(), &[0x44; 32]);
+        assert_eq!(
+            hex::encode(root),
+            "d3b408f89f5f177be77fd04e67a703f4475482363df0623df063db635fd74349"
+        );
+        let mut statement = vec![0xa1, 0x06, 0x58, 0x20];
+        statement.extend_from_slice(&root);
+        assert_eq!(
+            report_data(&statement).to_string(),
+            "94d7050bfd01b51d77bf778dd9e64f0ebee0350f451680371723f1d03af94ec0\
+             a787687580b9bcdffcd5b37d29fcd7d7787d4817c8dabc5454c229d133a7fa1c"
+        );
+        assert_eq!(
+            gpu_nonce(&BootId::new([0x55; 16]), 7, &root).to_string(),
+            "8eb9ecefc5c663bd7ebf56ed65f0710c9611c6bdec3e964b9e11dd6350717e07"
+        );
+    }
+
+    #[test]
+    fn an_all_zero_exporter_is_refused() {
+        assert_eq!(
+            ExporterSecret::new(Zeroizing::new([0; 32])).unwrap_err(),
+            ZeroExporter
+        );
+    }
+
+    #[test]
+    fn every_input_changes_the_binder() {
+        let nonce = Nonce::new([0x11; 32]);
+        let base = binder(&known_exporter(), &nonce, &known_ends());
+        let other_exporter = ExporterSecret::new(Zeroizing::new([9; 32])).unwrap();
+        let mut seen = vec![
+            base,
+            binder(&other_exporter, &nonce, &known_ends()),
+            binder(&known_exporter(), &Nonce::new([0x12; 32]), &known_ends()),
+        ];
+        let variants = [
+            Ends {
+                role: Role::Client,
+                ..known_ends()
+            },
+            Ends {
+                spki_attester: SpkiDigest::new([0x23; 32]),
+                ..known_ends()
+            },
+            Ends {
+                spki_peer: Some(SpkiDigest::new([0x24; 32])),
+                ..known_ends()
+            },
+            Ends {
+                context: Some(ContextDigest::new([0x24; 32])),
+                ..known_ends()
+            },
+        ];
+        seen.extend(
+            variants
+                .iter()
+                .map(|ends| binder(&known_exporter(), &nonce, ends)),
+        );
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 7);
+    }
+}

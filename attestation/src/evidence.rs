@@ -1,0 +1,343 @@
+//! What an enclave answers to an attest request: a conceptual message wrapper
+//! collection (draft-ietf-rats-msg-wrap) with evidence and endorsements, and
+//! the request itself. Everything inside is kept as the bytes that came.
+
+use crate::codec::{CodecError, Fields, MapBuilder};
+use crate::digest::Nonce;
+use crate::merkle::InclusionProof;
+use crate::snp::REPORT_BYTES;
+
+/// Path of the attest endpoint.
+pub const ATTEST_PATH: &str = "/.well-known/bastide/attest";
+/// Media type of an attest request.
+pub const REQUEST_MEDIA_TYPE: &str = "application/cbor";
+/// Media type of an evidence envelope.
+pub const ENVELOPE_MEDIA_TYPE: &str = "application/cmw+cbor";
+/// Most bytes of an envelope without GPU evidence or with one GPU's.
+pub const MAX_ENVELOPE_BYTES: usize = 256 * 1024;
+
+/// Most bytes of one certificate or CRL. AMD's are at most 1.7 KB.
+const MAX_ENDORSEMENT_BYTES: usize = 16 * 1024;
+/// ASK or ASVK, and ARK.
+const MAX_CHAIN: usize = 2;
+
+const COLLECTION_TYPE: &str = "tag:bastide,2026:attest/v1";
+const STATEMENT_TYPE: &str = "application/vnd.bastide.epoch-statement+cbor";
+const PROOF_TYPE: &str = "application/vnd.bastide.inclusion-proof+cbor";
+const SNP_REPORT_TYPE: &str = "application/vnd.amd.snp-attestation-report";
+const CERTIFICATE_TYPE: &str = "application/pkix-cert";
+const CRL_TYPE: &str = "application/pkix-crl";
+/// CMW indicator bits.
+const ENDORSEMENTS: u64 = 0b10;
+const EVIDENCE: u64 = 0b100;
+
+/// Something received that nobody has verified. Only a verifier looks inside.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Untrusted<T>(T);
+
+impl<T> Untrusted<T> {
+    /// Marks a value as not verified.
+    pub const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the code that is about to verify it or to show it as unverified.
+    pub const fn as_unverified(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> core::fmt::Debug for Untrusted<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Untrusted(..)")
+    }
+}
+
+/// The platform's own signed report. A platform where the guest doesn't
+/// choose REPORT_DATA gets a variant of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlatformEvidence {
+    /// A bare SEV-SNP report, 1,184 bytes, whose REPORT_DATA the guest chose.
+    Snp(Box<[u8; REPORT_BYTES]>),
+}
+
+/// What the platform's endorser issued, as sent along by the enclave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endorsements {
+    /// DER of the VCEK or VLEK.
+    pub vek: Vec<u8>,
+    /// DER of the ASK or ASVK and the ARK, in this order; may be empty, since anchors are pinned.
+    pub chain: Vec<Vec<u8>>,
+    /// DER of the ARK's CRL.
+    pub crl: Option<Vec<u8>>,
+}
+
+/// Evidence for one session with its endorsements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// Exact bytes of the epoch statement.
+    pub statement: Vec<u8>,
+    /// That this session's leaf is under the statement's root.
+    pub proof: InclusionProof,
+    /// The platform's report over the statement.
+    pub platform: PlatformEvidence,
+    /// Stapled endorsements.
+    pub endorsements: Endorsements,
+}
+
+/// Why an envelope can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// The envelope or a part is not strict CBOR of the defined shape.
+    #[error("evidence envelope: {0}")]
+    Codec(#[from] CodecError),
+    /// The inclusion proof is not strict CBOR of the defined shape.
+    #[error("inclusion proof: {0}")]
+    Proof(CodecError),
+    /// A report of another length than the format has.
+    #[error("an SNP report has {REPORT_BYTES} bytes, got {got}")]
+    ReportLength {
+        /// Bytes that came.
+        got: usize,
+    },
+    /// A certificate or CRL that is too large.
+    #[error("an endorsement has at most {MAX_ENDORSEMENT_BYTES} bytes, got {got}")]
+    EndorsementLength {
+        /// Bytes that came.
+        got: usize,
+    },
+    /// A part that must be there is not.
+    #[error("the envelope has no {part}")]
+    Missing {
+        /// Name of the part.
+        part: &'static str,
+    },
+}
+
+impl Evidence {
+    /// The envelope's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let PlatformEvidence::Snp(report) = &self.platform;
+        let mut map = MapBuilder::new()
+            .text("__cmwc_t", COLLECTION_TYPE)
+            .record("statement", STATEMENT_TYPE, &self.statement, EVIDENCE)
+            .record("proof", PROOF_TYPE, &self.proof.encode(), EVIDENCE)
+            .record("snp", SNP_REPORT_TYPE, report.as_slice(), EVIDENCE)
+            .record("vek", CERTIFICATE_TYPE, &self.endorsements.vek, ENDORSEMENTS);
+        for (label, certificate) in ["ask", "ark"].into_iter().zip(&self.endorsements.chain) {
+            map = map.record(label, CERTIFICATE_TYPE, certificate, ENDORSEMENTS);
+        }
+        if let Some(crl) = &self.endorsements.crl {
+            map = map.record("crl", CRL_TYPE, crl, ENDORSEMENTS);
+        }
+        map.encode()
+    }
+
+    /// Reads an envelope. Its content is not verified.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] names the first fault.
+    pub fn decode(bytes: &[u8]) -> Result<Untrusted<Self>, EvidenceError> {
+        let mut fields = Fields::decode(bytes, MAX_ENVELOPE_BYTES)?;
+        if fields.text("__cmwc_t")? != COLLECTION_TYPE {
+            return Err(CodecError::Value {
+                key: "__cmwc_t".into(),
+                expected: COLLECTION_TYPE,
+            }
+            .into());
+        }
+        let mut part = |label: &'static str, media_type: &str| fields.record_if_present(label, media_type);
+        let missing = |part| EvidenceError::Missing { part };
+        let statement = part("statement", STATEMENT_TYPE)?.ok_or_else(|| missing("statement"))?;
+        let proof = part("proof", PROOF_TYPE)?.ok_or_else(|| missing("proof"))?;
+        let report = part("snp", SNP_REPORT_TYPE)?.ok_or_else(|| missing("snp"))?;
+        let vek = part("vek", CERTIFICATE_TYPE)?.ok_or_else(|| missing("vek"))?;
+        let ask = part("ask", CERTIFICATE_TYPE)?;
+        let ark = part("ark", CERTIFICATE_TYPE)?;
+        let crl = part("crl", CRL_TYPE)?;
+        fields.finish()?;
+        if ark.is_some() && ask.is_none() {
+            return Err(missing("ask"));
+        }
+        let chain: Vec<_> = [ask, ark].into_iter().flatten().take(MAX_CHAIN).collect();
+        for endorsement in chain.iter().chain([&vek]).chain(&crl) {
+            if endorsement.len() > MAX_ENDORSEMENT_BYTES {
+                return Err(EvidenceError::EndorsementLength {
+                    got: endorsement.len(),
+                });
+            }
+        }
+        let got = report.len();
+        let report: [u8; REPORT_BYTES] = report
+            .try_into()
+            .map_err(|_| EvidenceError::ReportLength { got })?;
+        Ok(Untrusted::new(Self {
+            statement,
+            proof: InclusionProof::decode(&proof).map_err(EvidenceError::Proof)?,
+            platform: PlatformEvidence::Snp(Box::new(report)),
+            endorsements: Endorsements { vek, chain, crl },
+        }))
+    }
+}
+
+/// A client's request for evidence on the connection it is sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttestRequest {
+    /// The client's challenge.
+    pub nonce: Nonce,
+}
+
+impl AttestRequest {
+    /// Most bytes of a request.
+    pub const MAX_BYTES: usize = 128;
+    const LANE_AUTO: u64 = 0;
+    const LANE_M: u64 = 1;
+
+    /// Deterministic CBOR: `{1: nonce, 2: lane, 3: max_age_s, 4: gpu}`.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        MapBuilder::new()
+            .bytes(1, self.nonce.as_bytes())
+            .uint(2, Self::LANE_M)
+            .uint(3, 0)
+            .uint(4, 0)
+            .encode()
+    }
+
+    /// Reads a request strictly. Members 3 and 4 are read and not needed in
+    /// lane M, whose evidence is always fresh; lane K alone is refused.
+    ///
+    /// # Errors
+    /// [`CodecError`] names the first fault.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut fields = Fields::decode(bytes, Self::MAX_BYTES)?;
+        let nonce = Nonce::new(fields.array(1)?);
+        if !matches!(fields.uint(2)?, Self::LANE_AUTO | Self::LANE_M) {
+            return Err(CodecError::Value {
+                key: 2.into(),
+                expected: "lane 0 (auto) or 1 (M)",
+            });
+        }
+        fields.uint(3)?;
+        if fields.uint(4)? != 0 {
+            return Err(CodecError::Value {
+                key: 4.into(),
+                expected: "gpu 0 (current)",
+            });
+        }
+        fields.finish()?;
+        Ok(Self { nonce })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Salt;
+    use proptest::prelude::*;
+
+    fn evidence() -> Evidence {
+        Evidence {
+            statement: crate::statement::tests::statement().encode().as_bytes().to_vec(),
+            proof: InclusionProof {
+                index: 3,
+                path: vec![[9; 32]; 4],
+                salt: Salt::new([8; 32]),
+            },
+            platform: PlatformEvidence::Snp(Box::new([5; REPORT_BYTES])),
+            endorsements: Endorsements {
+                vek: vec![1; 1300],
+                chain: vec![vec![2; 1600]; 2],
+                crl: Some(vec![3; 900]),
+            },
+        }
+    }
+
+    #[test]
+    fn an_envelope_round_trips_byte_for_byte() {
+        for evidence in [
+            evidence(),
+            Evidence {
+                endorsements: Endorsements {
+                    vek: vec![1],
+                    chain: vec![],
+                    crl: None,
+                },
+                ..evidence()
+            },
+        ] {
+            let bytes = evidence.encode();
+            let decoded = Evidence::decode(&bytes).unwrap();
+            assert_eq!(decoded.as_unverified(), &evidence);
+            assert_eq!(decoded.as_unverified().encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn oversized_and_misshapen_parts_are_named() {
+        let bytes = vec![0; MAX_ENVELOPE_BYTES + 1];
+        assert!(matches!(
+            Evidence::decode(&bytes),
+            Err(EvidenceError::Codec(CodecError::TooLarge { .. }))
+        ));
+        let mut large = evidence();
+        large.endorsements.vek = vec![0; MAX_ENDORSEMENT_BYTES + 1];
+        assert!(matches!(
+            Evidence::decode(&large.encode()),
+            Err(EvidenceError::EndorsementLength { .. })
+        ));
+        let short = MapBuilder::new()
+            .text("__cmwc_t", COLLECTION_TYPE)
+            .record("statement", STATEMENT_TYPE, &[], EVIDENCE)
+            .record("proof", PROOF_TYPE, &[], EVIDENCE)
+            .record("snp", SNP_REPORT_TYPE, &[0; 1183], EVIDENCE)
+            .record("vek", CERTIFICATE_TYPE, &[], ENDORSEMENTS);
+        assert_eq!(
+            Evidence::decode(&short.encode()).unwrap_err(),
+            EvidenceError::ReportLength { got: 1183 }
+        );
+        assert_eq!(
+            Evidence::decode(&MapBuilder::new().text("__cmwc_t", COLLECTION_TYPE).encode()).unwrap_err(),
+            EvidenceError::Missing { part: "statement" }
+        );
+    }
+
+    #[test]
+    fn a_request_round_trips_and_an_extra_member_is_refused() {
+        let request = AttestRequest {
+            nonce: Nonce::new([3; 32]),
+        };
+        assert_eq!(AttestRequest::decode(&request.encode()), Ok(request));
+        let mut bytes = request.encode();
+        bytes[0] += 1;
+        bytes.extend_from_slice(&[9, 0]);
+        assert_eq!(
+            AttestRequest::decode(&bytes),
+            Err(CodecError::Unknown { key: 9.into() })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn truncated_or_flipped_envelopes_never_panic_nor_equal(at: prop::sample::Index, bit in 0_u8..8) {
+            let bytes = evidence().encode();
+            prop_assert!(Evidence::decode(&bytes[..at.index(bytes.len())]).is_err());
+            let mut flipped = bytes.clone();
+            flipped[at.index(bytes.len())] ^= 1 << bit;
+            if let Ok(decoded) = Evidence::decode(&flipped) {
+                // CMW indicator bits carry no meaning for us; all else must show.
+                let same = decoded.as_unverified() == &evidence();
+                prop_assert!(!same || decoded.as_unverified().encode() == bytes);
+            }
+        }
+
+        #[test]
+        fn decoding_never_panics(bytes: Vec<u8>) {
+            let _ = Evidence::decode(&bytes);
+            let _ = AttestRequest::decode(&bytes);
+        }
+    }
+}

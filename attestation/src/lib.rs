@@ -1,0 +1,70 @@
+//! The vocabulary of attestation, in RFC 9334's words: evidence, endorsements,
+//! the epoch statement and how it is bound to a TLS session, verdicts and
+//! receipts, each with its codec.
+//!
+//! | role | who |
+//! |---|---|
+//! | Attester | the enclave: an SEV-SNP guest (and its GPUs) |
+//! | Evidence | [`Evidence`]: SNP report, epoch statement, inclusion proof |
+//! | Endorser | AMD: the VCEK or VLEK chain and its CRL ([`Endorsements`]) |
+//! | Verifier | `bastide-verifier`, behind the [`Appraiser`] trait |
+//! | Relying Party | whoever is about to send a prompt |
+//!
+//! Invariants of this crate:
+//! - no I/O, no clock, no random numbers, no TLS types: time, nonces and salts
+//!   are arguments;
+//! - bytes are hashed as they were received; what is signed or hashed is
+//!   decoded strictly (re-encoding must give the input back);
+//! - every REPORT_DATA in the product is made by [`binding::report_data`];
+//! - nothing here panics on any input.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::as_conversions
+    )
+)]
+
+pub mod binding;
+pub mod codec;
+pub mod snp;
+
+mod certificate_table;
+mod digest;
+mod evidence;
+mod hash;
+mod manifest;
+mod merkle;
+mod receipt;
+mod result;
+mod role;
+mod statement;
+mod time;
+
+pub use certificate_table::{CertificateTable, CertificateTableError};
+pub use digest::{
+    Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, KeyThumbprint, LaunchMeasurement,
+    LeafHash, ManifestDigest, Nonce, PolicyDigest, ReportData, ReportId, Salt, SpkiDigest, StatementDigest,
+    TreeHash,
+};
+pub use evidence::{
+    ATTEST_PATH, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,
+    MAX_ENVELOPE_BYTES, PlatformEvidence, REQUEST_MEDIA_TYPE, Untrusted,
+};
+pub use hash::{sha256, sha384, sha512};
+pub use manifest::ModelManifest;
+pub use merkle::{InclusionProof, MAX_DEPTH, MerkleError, PERMITTED_DEPTHS, Tree};
+pub use receipt::{
+    Commitment, FinishReason, RECEIPT_PROFILE, Receipt, ReceiptClaims, ReceiptError, ResponseCommitment,
+    ed25519_thumbprint,
+};
+pub use result::{AttestationResult, Basis, Check, Decision, Status, VERDICT_SCHEMA, Verdict};
+pub use role::{Appraiser, Attestation, Attester, AttesterError, SessionExpectation};
+pub use statement::{EpochStatement, GpuSeedKind, MAX_STATEMENT_BYTES, StatementBytes, TimeSource};
+pub use time::UnixTime;

@@ -1,0 +1,85 @@
+//! The roles as object-safe traits, so that who produces evidence, who carries
+//! it over TLS and who judges it need not know one another.
+
+use crate::binding::LeafType;
+use crate::digest::Binder;
+use crate::evidence::{Endorsements, Evidence, PlatformEvidence, Untrusted};
+use crate::result::{AttestationResult, Verdict};
+use crate::statement::StatementBytes;
+use crate::time::UnixTime;
+
+/// Fresh hardware evidence over one statement, with what endorses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attestation {
+    /// The platform's signed report.
+    pub platform: PlatformEvidence,
+    /// Certificates and revocation data, stapled so that the client needs no other network.
+    pub endorsements: Endorsements,
+}
+
+/// Why no evidence could be produced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttesterError {
+    /// There is no such device here.
+    #[error("no attestation device: {reason}")]
+    Unavailable {
+        /// What was looked for.
+        reason: String,
+    },
+    /// This attempt failed; another may succeed.
+    #[error("the security processor did not answer: {reason}")]
+    Transient {
+        /// What came.
+        reason: String,
+    },
+    /// The platform can't attest any more until it boots again (lost VMPCK, timeout).
+    #[error("this guest can no longer attest: {reason}")]
+    Unattestable {
+        /// What came.
+        reason: String,
+    },
+    /// The device answered something that is no evidence over the statement.
+    #[error("the security processor's answer is not usable: {reason}")]
+    Unusable {
+        /// What was wrong.
+        reason: String,
+    },
+}
+
+/// Produces evidence. Takes a statement's bytes, never a caller's REPORT_DATA.
+pub trait Attester: Send + Sync {
+    /// Asks the hardware for a report over REPORT_DATA of `statement`. Blocks,
+    /// for 8 ms as a rule and more than a minute at worst: call it from a
+    /// thread that may wait.
+    ///
+    /// # Errors
+    /// [`AttesterError`] says whether another attempt makes sense.
+    fn attest(&self, statement: &StatementBytes) -> Result<Attestation, AttesterError>;
+
+    /// Which source this is, for logs: `sev-guest`, `configfs-tsm`, `simulator`.
+    fn name(&self) -> &'static str;
+}
+
+/// What a session must be bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionExpectation {
+    /// The verifier's own binder for this session.
+    pub binder: Binder,
+    /// Which kind of leaf the evidence must contain.
+    pub leaf: LeafType,
+}
+
+/// Judges evidence for one session. Implemented by `bastide-verifier`.
+pub trait Appraiser: Send + Sync {
+    /// Appraises evidence that must be bound to `session`, at time `now`.
+    ///
+    /// # Errors
+    /// The verdict, if it is anything but accepted.
+    fn appraise(
+        &self,
+        evidence: &Untrusted<Evidence>,
+        session: &SessionExpectation,
+        now: UnixTime,
+    ) -> Result<AttestationResult, Box<Verdict>>;
+}
