@@ -1,1 +1,33 @@
-//! Under construction.
+//! What the end-to-end tests and the demo share: building the real binaries,
+//! running them as processes, talking HTTP to the local proxy, and recording
+//! bytes on the wire. Nothing here replaces a part of the product.
+
+pub mod binaries;
+pub mod http;
+pub mod node;
+pub mod process;
+pub mod recorder;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's root folder.
+#[must_use]
+pub fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
+}
+
+/// The folder of real evidence, if it is there: `BASTIDE_VECTORS`, else
+/// `../shared/vectors` beside the workspace. Says so aloud when it isn't.
+#[must_use]
+pub fn vectors() -> Option<PathBuf> {
+    let folder = std::env::var_os("BASTIDE_VECTORS")
+        .map_or_else(|| workspace_root().join("../shared/vectors"), PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("ignored: no vectors");
+    None
+}

@@ -1,0 +1,109 @@
+//! Builds the commands once a run, by cargo itself, and keeps copies, so that
+//! a test never runs a binary with other features than it asked for.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::workspace_root;
+
+/// Paths of the commands that a user runs.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// `bastide-enclave`, with the simulator feature.
+    pub enclave: PathBuf,
+    /// `bastide-shim`.
+    pub shim: PathBuf,
+    /// `bastide`.
+    pub cli: PathBuf,
+}
+
+impl Binaries {
+    /// Builds them if they aren't up to date.
+    ///
+    /// # Panics
+    /// If cargo can't build them; its messages go to stderr.
+    #[must_use]
+    pub fn build() -> &'static Self {
+        static BUILT: OnceLock<Binaries> = OnceLock::new();
+        BUILT.get_or_init(|| {
+            let arguments = [
+                "-p",
+                "bastide-enclave",
+                "--features",
+                "bastide-enclave/simulator",
+                "-p",
+                "bastide-host-shim",
+                "-p",
+                "bastide-cli",
+            ];
+            let folder = build_into("simulator", &arguments);
+            Self {
+                enclave: folder.join("bastide-enclave"),
+                shim: folder.join("bastide-shim"),
+                cli: folder.join("bastide"),
+            }
+        })
+    }
+
+    /// Builds `bastide-enclave` as a release would: without the simulator.
+    ///
+    /// # Panics
+    /// If cargo can't build it.
+    #[must_use]
+    pub fn enclave_without_simulator() -> PathBuf {
+        build_into("hardware", &["-p", "bastide-enclave"]).join("bastide-enclave")
+    }
+}
+
+/// Builds and copies every executable that cargo names into a folder under the
+/// target directory. A file lock keeps concurrent test processes apart.
+fn build_into(name: &str, arguments: &[&str]) -> PathBuf {
+    let root = workspace_root();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let folder = target.join("bastide-bin").join(name);
+    fs::create_dir_all(&folder).expect("the target directory is writable");
+    let lock = File::create(target.join("bastide-bin/lock")).expect("the target directory is writable");
+    lock.lock().expect("file locks work in the target directory");
+
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut child = Command::new(cargo)
+        .current_dir(&root)
+        .args(["build", "--locked", "--message-format=json-render-diagnostics"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("cargo can be started");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let executables: Vec<PathBuf> = BufReader::new(stdout)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| executable_of(&line))
+        .collect();
+    let status = child.wait().expect("cargo can be waited for");
+    assert!(status.success(), "cargo build {} failed", arguments.join(" "));
+    for executable in executables {
+        if let Some(file) = executable.file_name() {
+            install(&executable, &folder, file);
+        }
+    }
+    folder
+}
+
+fn executable_of(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    message.get("executable")?.as_str().map(PathBuf::from)
+}
+
+/// Copies beside and renames over, so that a running older copy isn't disturbed.
+fn install(from: &Path, folder: &Path, file: &OsStr) {
+    let temporary = folder.join(format!(".{}.{}", file.to_string_lossy(), std::process::id()));
+    fs::copy(from, &temporary).expect("a built binary can be copied");
+    fs::rename(&temporary, folder.join(file)).expect("a copied binary can be renamed");
+}
