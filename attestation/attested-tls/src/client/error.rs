@@ -1,0 +1,200 @@
+//! Why there is no attested connection, by the state that failed. No error
+//! carries anything of a user: none had been written yet.
+
+use std::fmt;
+use std::io;
+
+use bastide_attestation::{Decision, ENVELOPE_MEDIA_TYPE, EvidenceError, MAX_ENVELOPE_BYTES, Verdict};
+
+use crate::address::AddressError;
+use crate::session::SessionFault;
+
+/// The states on the way to an attested connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Name resolution and TCP.
+    Tcp,
+    /// The TLS handshake.
+    Tls,
+    /// The challenge was sent or is being sent; the evidence has not come.
+    Attest,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp connect",
+            Self::Tls => "tls handshake",
+            Self::Attest => "attest exchange",
+        })
+    }
+}
+
+/// Why a node gave no attested connection. Nothing of the user's was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address can't be connected to.
+    #[error("the node's address can't be used")]
+    Address(#[source] AddressError),
+    /// No TCP connection.
+    #[error("no TCP connection to the node")]
+    Tcp(#[source] io::Error),
+    /// The TLS handshake failed.
+    #[error("the TLS handshake with the node failed; it must offer TLS 1.3 and X25519MLKEM768 or X25519")]
+    Tls(#[source] io::Error),
+    /// The node did not agree on TLS 1.3.
+    #[error("the node did not agree on TLS 1.3; an older version can't be attested")]
+    NotTls13,
+    /// The node resumed a session.
+    #[error("the node resumed a TLS session; only full handshakes can be attested")]
+    Resumed,
+    /// The handshake ended, but with nothing to bind evidence to.
+    #[error("the TLS session can't be attested")]
+    Session(#[source] SessionFault),
+    /// The node has no attest endpoint, or did not want to answer.
+    #[error("the node is not attested: its attest endpoint answered {status}, expected 200")]
+    NoEndpoint {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The node has an attest endpoint and no evidence to give at the moment.
+    #[error("the node can't attest at the moment (503); try again later or choose another node")]
+    Unavailable {
+        /// Seconds after which the node asks to be tried again.
+        retry_after: Option<u64>,
+    },
+    /// The node's answer is no evidence by its own account.
+    #[error("the node is not attested: its answer is `{got}`, expected `{ENVELOPE_MEDIA_TYPE}`")]
+    ContentType {
+        /// The `content-type` that came; empty if none did.
+        got: String,
+    },
+    /// The node answered something that is not HTTP/1.1.
+    #[error("the node is not attested: its answer is not HTTP/1.1")]
+    NotHttp,
+    /// The evidence has more bytes than an envelope may have.
+    #[error("the evidence has more than {MAX_ENVELOPE_BYTES} bytes")]
+    TooLarge,
+    /// The node closed the connection.
+    #[error("the node closed the connection during the {state}")]
+    Closed {
+        /// The state the connection was in.
+        state: State,
+    },
+    /// A state lasted too long.
+    #[error("the {state} took too long")]
+    TimedOut {
+        /// The state the connection was in.
+        state: State,
+    },
+    /// The evidence can't be read.
+    #[error("the node's evidence can't be read")]
+    Malformed(#[source] EvidenceError),
+    /// The evidence was appraised and not accepted.
+    #[error("the node's evidence was not accepted{}", reason(.verdict))]
+    Refused {
+        /// What the appraiser decided, and why.
+        verdict: Box<Verdict>,
+        /// The envelope as it came.
+        evidence: Vec<u8>,
+    },
+    /// This side could not do its part.
+    #[error("no connection could be prepared: {reason}")]
+    Internal {
+        /// What was wrong.
+        reason: String,
+    },
+}
+
+fn reason(verdict: &Verdict) -> String {
+    match (verdict.code, &verdict.reason) {
+        (Some(code), Some(reason)) => format!(": {reason} ({code})"),
+        (Some(code), None) => format!(" ({code})"),
+        (None, _) => String::new(),
+    }
+}
+
+impl ConnectError {
+    /// The stable dotted code. For refused evidence it is the verdict's.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "session.address",
+            Self::Tcp(_) => "session.tcp",
+            Self::Tls(_) => "session.tls",
+            Self::NotTls13 => "session.not_tls13",
+            Self::Resumed => "session.resumed",
+            Self::Session(_) => "session.not_bindable",
+            Self::NoEndpoint { .. } | Self::ContentType { .. } | Self::NotHttp => "session.not_attested",
+            Self::Unavailable { .. } => "session.unavailable",
+            Self::Closed { .. } => "session.closed",
+            Self::TimedOut { .. } => "session.timeout",
+            Self::TooLarge | Self::Malformed(_) => "evidence.malformed",
+            Self::Refused { verdict, .. } => verdict.code.unwrap_or("session.refused"),
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    /// The process exit code: 10 refused, 20 unsupported, 30 malformed,
+    /// 40 could not decide, 1 our own fault. Never 0.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Tls(_)
+            | Self::NotTls13
+            | Self::Resumed
+            | Self::Session(_)
+            | Self::NoEndpoint { .. }
+            | Self::ContentType { .. }
+            | Self::NotHttp => Decision::Rejected.exit_code(),
+            Self::TooLarge | Self::Malformed(_) => Decision::Malformed.exit_code(),
+            Self::Tcp(_) | Self::Unavailable { .. } | Self::Closed { .. } | Self::TimedOut { .. } => {
+                Decision::Undecided.exit_code()
+            }
+            // An appraiser that refuses with an accepting verdict contradicts itself.
+            Self::Refused { verdict, .. } => match verdict.decision {
+                Decision::Accepted => 1,
+                decision => decision.exit_code(),
+            },
+            Self::Address(_) | Self::Internal { .. } => 1,
+        }
+    }
+
+    /// The verdict, if evidence came and was appraised.
+    #[must_use]
+    pub fn verdict(&self) -> Option<&Verdict> {
+        match self {
+            Self::Refused { verdict, .. } => Some(verdict),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn of_handshake(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Self::Closed { state: State::Tls },
+            _ => Self::Tls(error),
+        }
+    }
+
+    pub(crate) fn of_http(error: &hyper::Error) -> Self {
+        if error.is_parse() {
+            Self::NotHttp
+        } else {
+            Self::Closed { state: State::Attest }
+        }
+    }
+}
+
+impl From<SessionFault> for ConnectError {
+    fn from(fault: SessionFault) -> Self {
+        match fault {
+            SessionFault::NotTls13 => Self::NotTls13,
+            SessionFault::Resumed => Self::Resumed,
+            other => Self::Session(other),
+        }
+    }
+}

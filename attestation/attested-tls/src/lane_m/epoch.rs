@@ -1,0 +1,187 @@
+//! One batch of sessions made into one epoch: salts, padding, permutation,
+//! tree and statement; and, when the report has come, each session's share.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bastide_attestation::binding::{LeafType, leaf};
+use bastide_attestation::{
+    Attestation, Binder, EpochStatement, Evidence, GpuSeedKind, LeafHash, MAX_DEPTH, Salt, StatementBytes,
+    StatementDigest, TimeSource, Tree,
+};
+
+use crate::lane_m::{Attested, EnclaveFacts, LaneError};
+use crate::provider::{NoRandomness, fill_random};
+
+/// The most leaves of one epoch.
+pub(super) const MAX_LEAVES: usize = 1 << MAX_DEPTH;
+
+/// Random bytes for one leaf: its salt, or its hash if it is padding.
+const SALT_BYTES: usize = 32;
+/// Random bytes that decide a leaf's position.
+const RANK_BYTES: usize = 16;
+
+/// A batch as a tree, before anything is signed.
+pub(super) struct Batch {
+    tree: Tree,
+    /// For each session, in the order they came: position and salt of its leaf.
+    seats: Vec<(usize, Salt)>,
+}
+
+impl Batch {
+    /// Gives each binder a leaf with a salt of its own, fills up with random
+    /// leaves to the next permitted size, and permutes, so that neither a
+    /// sibling hash nor a position tells a client anything about others.
+    ///
+    /// # Errors
+    /// [`LaneError::NoRandomness`]; [`LaneError::Busy`] for more than [`MAX_LEAVES`].
+    pub(super) fn new(binders: &[Binder]) -> Result<Self, LaneError> {
+        let depth = Tree::depth_for(binders.len()).ok_or(LaneError::Busy)?;
+        let size = 1_usize << depth;
+        let mut random = vec![0; size * (SALT_BYTES + RANK_BYTES)];
+        fill_random(&mut random).map_err(|NoRandomness| LaneError::NoRandomness)?;
+        let (draws, _) = random.as_chunks::<{ SALT_BYTES + RANK_BYTES }>();
+
+        let mut leaves: Vec<Draw<'_>> = draws
+            .iter()
+            .enumerate()
+            .filter_map(|(session, draw)| Draw::new(session, draw, binders.get(session)))
+            .collect();
+        // Sorting by 16 random bytes is a permutation without bias but for the
+        // odds of two being equal, about 2^-101 for the largest tree.
+        leaves.sort_unstable_by_key(|leaf| leaf.rank);
+
+        let hashes: Vec<LeafHash> = leaves.iter().map(|leaf| leaf.hash).collect();
+        let tree = Tree::new(&hashes).map_err(|_| LaneError::Busy)?;
+        let mut seats: Vec<(usize, usize, Salt)> = leaves
+            .iter()
+            .enumerate()
+            .filter(|(_, leaf)| leaf.session < binders.len())
+            .map(|(position, leaf)| (leaf.session, position, leaf.salt))
+            .collect();
+        seats.sort_unstable_by_key(|(session, ..)| *session);
+        Ok(Self {
+            tree,
+            seats: seats
+                .into_iter()
+                .map(|(_, position, salt)| (position, salt))
+                .collect(),
+        })
+    }
+
+    /// The statement over this tree.
+    pub(super) fn statement(
+        &self,
+        facts: &EnclaveFacts,
+        epoch: u64,
+        previous: StatementDigest,
+    ) -> StatementBytes {
+        EpochStatement {
+            boot_id: facts.boot_id,
+            epoch,
+            previous,
+            depth: self.tree.depth(),
+            root: self.tree.root(),
+            gpu_epoch: 0,
+            gpu_digest: None,
+            gpu_seed: GpuSeedKind::PreviousStatement,
+            session_key: facts.session_key,
+            receipt_key: facts.receipt_key,
+            sealed_key: None,
+            model: facts.model,
+            configuration: facts.configuration,
+            time_ms: host_time_ms(),
+            time_source: TimeSource::Host,
+            debug: facts.debug,
+        }
+        .encode()
+    }
+
+    /// Each session's share of the signed epoch, in the order they came.
+    pub(super) fn signed(
+        self,
+        statement: StatementBytes,
+        attestation: Attestation,
+    ) -> impl Iterator<Item = Granted> {
+        let epoch = Arc::new(SignedEpoch {
+            tree: self.tree,
+            statement,
+            attestation,
+        });
+        self.seats.into_iter().map(move |(position, salt)| Granted {
+            epoch: Arc::clone(&epoch),
+            position,
+            salt,
+        })
+    }
+}
+
+/// One leaf before its place is known.
+struct Draw<'a> {
+    rank: &'a [u8],
+    /// Number of the session; padding is numbered after the sessions.
+    session: usize,
+    hash: LeafHash,
+    salt: Salt,
+}
+
+impl<'a> Draw<'a> {
+    fn new(session: usize, draw: &'a [u8], binder: Option<&Binder>) -> Option<Self> {
+        let (salt, rank) = draw.split_first_chunk::<SALT_BYTES>()?;
+        let salt = Salt::new(*salt);
+        let hash = match binder {
+            Some(binder) => leaf(LeafType::ServerTls, &salt, binder),
+            // A hash and 32 random bytes can't be told apart.
+            None => LeafHash::new(*salt.as_bytes()),
+        };
+        Some(Self {
+            rank,
+            session,
+            hash,
+            salt,
+        })
+    }
+}
+
+/// The host's clock: a hint, which is what the statement calls it.
+fn host_time_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |elapsed| {
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+#[derive(Debug)]
+struct SignedEpoch {
+    tree: Tree,
+    statement: StatementBytes,
+    attestation: Attestation,
+}
+
+/// One session's share of an epoch.
+#[derive(Debug)]
+pub(super) struct Granted {
+    epoch: Arc<SignedEpoch>,
+    position: usize,
+    salt: Salt,
+}
+
+impl Granted {
+    /// The evidence. Made by the session's own task, so that the PSP's thread
+    /// copies nothing.
+    pub(super) fn redeem(self) -> Option<Attested> {
+        let proof = self.epoch.tree.prove(self.position, self.salt)?;
+        Some(Attested {
+            evidence: Evidence {
+                statement: self.epoch.statement.as_bytes().to_vec(),
+                proof,
+                platform: self.epoch.attestation.platform.clone(),
+                endorsements: self.epoch.attestation.endorsements.clone(),
+            },
+            statement_digest: self.epoch.statement.digest(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

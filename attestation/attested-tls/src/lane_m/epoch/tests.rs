@@ -1,0 +1,112 @@
+//! A batch: every session's proof holds, sizes are padded, places are permuted.
+
+use bastide_attestation::{
+    BootId, Endorsements, KeyThumbprint, ManifestDigest, PlatformEvidence, PolicyDigest,
+};
+
+use super::*;
+
+fn binders(count: usize) -> Vec<Binder> {
+    (0..count)
+        .map(|i| {
+            let mut bytes = [7; 32];
+            bytes[..8].copy_from_slice(&i.to_be_bytes());
+            Binder::new(bytes)
+        })
+        .collect()
+}
+
+fn facts() -> EnclaveFacts {
+    EnclaveFacts {
+        boot_id: BootId::new([1; 16]),
+        session_key: [2; 32],
+        receipt_key: KeyThumbprint::new([3; 32]),
+        model: ManifestDigest::new([4; 32]),
+        configuration: PolicyDigest::new([5; 32]),
+        debug: false,
+    }
+}
+
+fn attestation() -> Attestation {
+    Attestation {
+        platform: PlatformEvidence::Snp(Box::new([0; bastide_attestation::snp::REPORT_BYTES])),
+        endorsements: Endorsements {
+            vek: vec![1],
+            chain: Vec::new(),
+            crl: None,
+        },
+    }
+}
+
+#[test]
+fn every_session_proves_its_own_binder_in_a_padded_tree() {
+    for (sessions, depth) in [
+        (1, 0),
+        (2, 4),
+        (16, 4),
+        (17, 8),
+        (300, 10),
+        (1025, 12),
+        (5000, 14),
+    ] {
+        let binders = binders(sessions);
+        let batch = Batch::new(&binders).unwrap();
+        let statement = batch.statement(&facts(), 9, StatementDigest::new([6; 32]));
+        let stated = EpochStatement::decode(statement.as_bytes()).unwrap();
+        assert_eq!(
+            (stated.depth, stated.epoch, stated.previous),
+            (depth, 9, StatementDigest::new([6; 32]))
+        );
+        let granted: Vec<_> = batch.signed(statement.clone(), attestation()).collect();
+        assert_eq!(granted.len(), sessions);
+        let mut salts = Vec::new();
+        for (granted, binder) in granted.into_iter().zip(&binders) {
+            let attested = granted.redeem().unwrap();
+            let proof = &attested.evidence.proof;
+            let own = leaf(LeafType::ServerTls, &proof.salt, binder);
+            assert_eq!(proof.verify(&own, stated.depth, &stated.root), Ok(()));
+            assert_eq!(attested.statement_digest, statement.digest());
+            salts.push(proof.salt);
+        }
+        salts.sort();
+        salts.dedup();
+        assert_eq!(salts.len(), sessions, "every leaf has a salt of its own");
+    }
+}
+
+#[test]
+fn another_sessions_proof_does_not_hold() {
+    let binders = binders(2);
+    let batch = Batch::new(&binders).unwrap();
+    let root = batch.tree.root();
+    let statement = batch.statement(&facts(), 0, StatementDigest::new([0; 32]));
+    let first = batch
+        .signed(statement, attestation())
+        .next()
+        .unwrap()
+        .redeem()
+        .unwrap();
+    let proof = first.evidence.proof;
+    let foreign = leaf(LeafType::ServerTls, &proof.salt, &binders[1]);
+    assert!(proof.verify(&foreign, 4, &root).is_err());
+}
+
+/// A session's place says nothing about when it came: over many epochs the
+/// first of two gets every place of sixteen.
+#[test]
+fn places_are_permuted() {
+    let binders = binders(2);
+    let mut seen = [0_u32; 16];
+    for _ in 0..800 {
+        let batch = Batch::new(&binders).unwrap();
+        seen[batch.seats[0].0] += 1;
+    }
+    // 50 expected each, standard deviation 7: ten of them is no chance.
+    assert!(seen.iter().all(|count| (5..=120).contains(count)), "{seen:?}");
+}
+
+#[test]
+fn the_largest_batch_fits_and_one_more_does_not() {
+    assert!(Batch::new(&binders(MAX_LEAVES)).is_ok());
+    assert!(Batch::new(&binders(MAX_LEAVES + 1)).is_err());
+}

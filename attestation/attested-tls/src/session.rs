@@ -1,0 +1,169 @@
+//! What a handshake must have been, and what evidence for its session must be
+//! bound to. The exporter is read here, once, and leaves only as a [`Binder`].
+
+use bastide_attestation::binding::{Ends, ExporterSecret, Role, binder};
+use bastide_attestation::{Binder, Nonce, SpkiDigest};
+use rustls::{ConnectionCommon, HandshakeKind, ProtocolVersion};
+use zeroize::Zeroizing;
+
+use crate::provider::ALPN;
+
+/// Why a finished handshake gives no session that evidence could be bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionFault {
+    /// Another protocol than `http/1.1`, or none, was negotiated.
+    #[error("the peer did not agree on ALPN `http/1.1`")]
+    Alpn,
+    /// Application data came before the handshake ended.
+    #[error("early data was accepted; only full handshakes can be attested")]
+    EarlyData,
+    /// The TLS exporter failed or gave an all-zero value.
+    #[error("the TLS exporter gave nothing to bind evidence to")]
+    Exporter,
+    /// The peer showed no certificate, or one without a readable key.
+    #[error("the peer showed no certificate with a readable key")]
+    NoCertificate,
+    /// Another version than TLS 1.3.
+    #[error("the peer did not agree on TLS 1.3")]
+    NotTls13,
+    /// The session was resumed: its certificate was not looked at again.
+    #[error("the session was resumed; only full handshakes can be attested")]
+    Resumed,
+}
+
+/// What evidence of the server on one session must be bound to: the exporter's
+/// value for that role, and the server's key. Both ends of a session hold equal
+/// ones; nobody else does.
+#[derive(Debug, Clone)]
+pub struct SessionBinding {
+    exporter: ExporterSecret,
+    spki_server: SpkiDigest,
+}
+
+impl SessionBinding {
+    /// The binder for a challenge on this session: role server, no client
+    /// certificate, no link context.
+    #[must_use]
+    pub fn binder(&self, nonce: &Nonce) -> Binder {
+        let ends = Ends {
+            role: Role::Server,
+            spki_attester: self.spki_server,
+            spki_peer: None,
+            context: None,
+        };
+        binder(&self.exporter, nonce, &ends)
+    }
+
+    /// Checks the finished handshake and reads the exporter, the only time.
+    pub(crate) fn take<Data>(
+        connection: &ConnectionCommon<Data>,
+        early_data: bool,
+        spki_server: SpkiDigest,
+    ) -> Result<Self, SessionFault> {
+        check(
+            connection.protocol_version(),
+            connection.handshake_kind(),
+            connection.alpn_protocol(),
+            early_data,
+        )?;
+        let exporter =
+            export(|output, label| connection.export_keying_material(output, label, None).map(drop))?;
+        Ok(Self {
+            exporter,
+            spki_server,
+        })
+    }
+}
+
+fn check(
+    version: Option<ProtocolVersion>,
+    kind: Option<HandshakeKind>,
+    alpn: Option<&[u8]>,
+    early_data: bool,
+) -> Result<(), SessionFault> {
+    if version != Some(ProtocolVersion::TLSv1_3) {
+        return Err(SessionFault::NotTls13);
+    }
+    // What is allowed is listed: an unknown kind is no full handshake.
+    if !matches!(
+        kind,
+        Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
+    ) {
+        return Err(SessionFault::Resumed);
+    }
+    if early_data {
+        return Err(SessionFault::EarlyData);
+    }
+    if alpn != Some(ALPN) {
+        return Err(SessionFault::Alpn);
+    }
+    Ok(())
+}
+
+fn export(
+    exporter: impl FnOnce(&mut [u8], &[u8]) -> Result<(), rustls::Error>,
+) -> Result<ExporterSecret, SessionFault> {
+    let mut value = Zeroizing::new([0; 32]);
+    exporter(value.as_mut_slice(), Role::Server.exporter_label()).map_err(|_| SessionFault::Exporter)?;
+    ExporterSecret::new(value).map_err(|_| SessionFault::Exporter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: (
+        Option<ProtocolVersion>,
+        Option<HandshakeKind>,
+        Option<&[u8]>,
+        bool,
+    ) = (
+        Some(ProtocolVersion::TLSv1_3),
+        Some(HandshakeKind::Full),
+        Some(ALPN),
+        false,
+    );
+
+    #[test]
+    fn only_a_full_tls_13_handshake_with_our_alpn_passes() {
+        let (version, kind, alpn, early) = GOOD;
+        assert_eq!(check(version, kind, alpn, early), Ok(()));
+        let retried = Some(HandshakeKind::FullWithHelloRetryRequest);
+        assert_eq!(check(version, retried, alpn, early), Ok(()));
+        for other in [None, Some(ProtocolVersion::TLSv1_2)] {
+            assert_eq!(check(other, kind, alpn, early), Err(SessionFault::NotTls13));
+        }
+        for other in [None, Some(HandshakeKind::Resumed)] {
+            assert_eq!(check(version, other, alpn, early), Err(SessionFault::Resumed));
+        }
+        for other in [None, Some(b"h2".as_slice())] {
+            assert_eq!(check(version, kind, other, early), Err(SessionFault::Alpn));
+        }
+        assert_eq!(check(version, kind, alpn, true), Err(SessionFault::EarlyData));
+    }
+
+    /// T15: an exporter that fails, or gives zeros, ends the session.
+    #[test]
+    fn an_exporter_that_fails_or_gives_zeros_is_refused() {
+        let failed = export(|_, _| Err(rustls::Error::HandshakeNotComplete));
+        assert_eq!(failed.unwrap_err(), SessionFault::Exporter);
+        assert_eq!(export(|_, _| Ok(())).unwrap_err(), SessionFault::Exporter);
+        let fine = export(|output, label| {
+            assert_eq!(label, b"EXPORTER-bastide-attest-server-v1");
+            output.fill(1);
+            Ok(())
+        });
+        assert!(fine.is_ok());
+    }
+
+    #[test]
+    fn a_binding_shows_nothing_of_its_exporter() {
+        let binding = SessionBinding {
+            exporter: ExporterSecret::new(Zeroizing::new([0xa7; 32])).unwrap(),
+            spki_server: SpkiDigest::new([1; 32]),
+        };
+        let shown = format!("{binding:?}");
+        assert!(!shown.contains("a7") && !shown.contains("167"), "{shown}");
+    }
+}
