@@ -1,0 +1,402 @@
+//! Completions, token by token.
+//!
+//! Owns one sequence's state from prompt to end: its cache, its sampler, its
+//! text and the reason it ended. Refuses prompts that do not fit and
+//! parameters outside their ranges before anything is computed. What it holds
+//! is overwritten when it is dropped.
+
+use std::sync::Arc;
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::cache::KvCache;
+use crate::error::ForwardError;
+use crate::model::{Input, Model, Output, Rows};
+use crate::sampler::{Candidates, Sampler, logprobs};
+use crate::scratch::Scratch;
+use crate::stream::TextStream;
+
+/// Rows of a prompt processed together. Without effect on the result.
+const PREFILL_ROWS: usize = 128;
+/// Stop strings accepted.
+const MAX_STOPS: usize = 16;
+/// Bytes accepted in one stop string.
+const MAX_STOP_BYTES: usize = 1_024;
+/// Alternatives reported per token at most.
+const MAX_TOP_LOGPROBS: u8 = 20;
+
+/// How tokens are chosen and when to end.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "stop strings are a user's text")]
+pub struct SamplingParams {
+    /// 0 takes the most likely token; at most 100.
+    pub temperature: f32,
+    /// Only the most likely tokens with this share of the probability are drawn from; above 0, at most 1.
+    pub top_p: f32,
+    /// Same seed, prompt and parameters: same completion.
+    pub seed: u64,
+    /// Tokens to produce at most.
+    pub max_tokens: usize,
+    /// The completion ends before the first of these; at most 16, none empty.
+    pub stop: Vec<String>,
+    /// Report log-probabilities, with this many alternatives per token (0 to 20).
+    pub top_logprobs: Option<u8>,
+}
+
+impl Default for SamplingParams {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: 0,
+            max_tokens: 256,
+            stop: Vec::new(),
+            top_logprobs: None,
+        }
+    }
+}
+
+impl Drop for SamplingParams {
+    fn drop(&mut self) {
+        self.stop.zeroize();
+    }
+}
+
+/// Why a completion did not start or could not go on. Carries no content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// There is nothing to complete.
+    #[error("the prompt has no tokens, expected at least one")]
+    EmptyPrompt,
+    /// The prompt leaves no room for a token.
+    #[error(
+        "the prompt has {prompt_tokens} tokens, expected fewer than the model's {max_positions} positions"
+    )]
+    PromptTooLong {
+        /// Tokens in the prompt.
+        prompt_tokens: usize,
+        /// Positions the model offers for prompt and completion together.
+        max_positions: usize,
+    },
+    /// A parameter is outside its range.
+    #[error("`{name}` is out of range, expected {expected}")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// Its range.
+        expected: &'static str,
+    },
+    /// Only some layers are loaded.
+    #[error("only some of the model's layers are loaded, expected all of them")]
+    PartialModel,
+    /// The forward pass refused.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+impl GenerateError {
+    /// A stable dotted code for machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::EmptyPrompt => "generate.empty_prompt",
+            Self::PromptTooLong { .. } => "generate.prompt_too_long",
+            Self::Parameter { .. } => "generate.parameter",
+            Self::PartialModel => "generate.partial_model",
+            Self::Forward(error) => error.code(),
+        }
+    }
+}
+
+/// Why a completion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop string was reached.
+    Stop,
+    /// `max_tokens` or the model's positions are used up.
+    Length,
+}
+
+/// Tokens counted so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens in the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens produced, including the one that ended the turn.
+    pub completion_tokens: usize,
+}
+
+/// What one token added.
+#[expect(missing_debug_implementations, reason = "it holds a user's text")]
+pub struct Step {
+    /// New text; empty while a character or a possible stop string is incomplete.
+    pub text: Zeroizing<String>,
+    /// The token's log-probabilities, if asked for. Empty for a token that ends the turn.
+    pub tokens: Vec<TokenLogprob>,
+}
+
+/// A token with the probability the model gave it, before temperature and top-p.
+#[expect(missing_debug_implementations, reason = "it holds a user's text")]
+pub struct TokenLogprob {
+    /// The token.
+    pub id: u32,
+    /// The bytes it stands for; perhaps not whole characters.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+    /// The most likely tokens: id, bytes, natural logarithm of the probability; most likely first.
+    pub top: Vec<(u32, Vec<u8>, f32)>,
+}
+
+impl Drop for TokenLogprob {
+    fn drop(&mut self) {
+        self.id.zeroize();
+        self.bytes.zeroize();
+        for (id, bytes, logprob) in &mut self.top {
+            id.zeroize();
+            bytes.zeroize();
+            logprob.zeroize();
+        }
+    }
+}
+
+/// A completion that borrows its model.
+#[expect(missing_debug_implementations, reason = "it holds a user's text")]
+pub struct Generation<'m> {
+    model: &'m Model,
+    sequence: Sequence,
+}
+
+/// A completion that shares its model, so that a thread can own it.
+#[expect(missing_debug_implementations, reason = "it holds a user's text")]
+pub struct OwnedGeneration {
+    model: Arc<Model>,
+    sequence: Sequence,
+}
+
+impl Model {
+    /// Starts a completion of `prompt`. Nothing is computed before the first [`Generation::next`].
+    ///
+    /// # Errors
+    /// A [`GenerateError`] if the prompt does not fit or a parameter is out of range.
+    pub fn generate(&self, prompt: &[u32], params: SamplingParams) -> Result<Generation<'_>, GenerateError> {
+        Ok(Generation {
+            model: self,
+            sequence: Sequence::new(self, prompt, params)?,
+        })
+    }
+
+    /// As [`generate`](Self::generate), for a thread that outlives the caller.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_owned(
+        self: &Arc<Self>,
+        prompt: &[u32],
+        params: SamplingParams,
+    ) -> Result<OwnedGeneration, GenerateError> {
+        Ok(OwnedGeneration {
+            model: Arc::clone(self),
+            sequence: Sequence::new(self, prompt, params)?,
+        })
+    }
+}
+
+/// The methods of both kinds of completion.
+macro_rules! completion {
+    ($($kind:tt)+) => {
+        impl $($kind)+ {
+            /// The next token's text, or `None` after the end. The first call processes the prompt.
+            ///
+            /// # Errors
+            /// [`GenerateError::Forward`] if the prompt holds an id outside the vocabulary.
+            #[expect(clippy::should_implement_trait, reason = "a step may fail, and its text is wiped, not collected")]
+            pub fn next(&mut self) -> Result<Option<Step>, GenerateError> {
+                self.sequence.step(&self.model)
+            }
+
+            /// Why the completion ended; `None` while it has not.
+            pub fn finish(&self) -> Option<FinishReason> {
+                self.sequence.finish
+            }
+
+            /// Tokens counted so far.
+            pub fn usage(&self) -> Usage {
+                self.sequence.usage()
+            }
+        }
+
+        impl Drop for $($kind)+ {
+            fn drop(&mut self) {
+                self.model.wipe_workers();
+            }
+        }
+    };
+}
+
+completion!(Generation<'_>);
+completion!(OwnedGeneration);
+
+/// One sequence, between two tokens.
+struct Sequence {
+    prompt: Zeroizing<Vec<u32>>,
+    params: SamplingParams,
+    sampler: Sampler,
+    candidates: Candidates,
+    cache: KvCache,
+    scratch: Scratch,
+    text: TextStream,
+    /// The last token produced, which the next pass processes.
+    last: u32,
+    produced: usize,
+    /// Tokens to produce at most, within the model's positions.
+    budget: usize,
+    finish: Option<FinishReason>,
+}
+
+impl Sequence {
+    fn new(model: &Model, prompt: &[u32], params: SamplingParams) -> Result<Self, GenerateError> {
+        if model.layers() != (0..model.config().layers) {
+            return Err(GenerateError::PartialModel);
+        }
+        check_parameters(&params)?;
+        let max_positions = model.max_positions();
+        if prompt.is_empty() {
+            return Err(GenerateError::EmptyPrompt);
+        }
+        if prompt.len() >= max_positions {
+            return Err(GenerateError::PromptTooLong {
+                prompt_tokens: prompt.len(),
+                max_positions,
+            });
+        }
+        let budget = params.max_tokens.min(max_positions - prompt.len());
+        Ok(Self {
+            prompt: Zeroizing::new(prompt.to_vec()),
+            sampler: Sampler::new(params.temperature, params.top_p, params.seed),
+            candidates: Candidates::default(),
+            cache: model.new_cache(prompt.len() + budget),
+            scratch: Scratch::new(),
+            text: TextStream::new(params.stop.clone()),
+            last: 0,
+            produced: 0,
+            budget,
+            finish: (budget == 0).then_some(FinishReason::Length),
+            params,
+        })
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt.len(),
+            completion_tokens: self.produced,
+        }
+    }
+
+    fn step(&mut self, model: &Model) -> Result<Option<Step>, GenerateError> {
+        if self.finish.is_some() {
+            return Ok(None);
+        }
+        let pos = self.prompt.len() + self.produced;
+        let logits = if self.produced == 0 {
+            prefill(model, &self.prompt, &mut self.cache, &mut self.scratch)?
+        } else {
+            let input = Input::Ids(std::slice::from_ref(&self.last));
+            model.forward_rows(input, pos - 1, Rows::Last, &mut self.cache, &mut self.scratch)?
+        };
+        let Output::Logits(logits) = logits else {
+            return Err(GenerateError::PartialModel);
+        };
+        let id = self.sampler.choose(logits, pos, &mut self.candidates);
+        self.last = id;
+        self.produced += 1;
+        if model.config().eos.contains(&id) {
+            self.finish = Some(FinishReason::Stop);
+            let text = self.text.finish();
+            return Ok((!text.is_empty()).then(|| Step {
+                text,
+                tokens: Vec::new(),
+            }));
+        }
+        let tokens = match self.params.top_logprobs {
+            Some(count) => vec![report(model, logits, id, usize::from(count))],
+            None => Vec::new(),
+        };
+        let tokenizer = model.tokenizer();
+        let bytes = tokenizer
+            .token_bytes(id)
+            .filter(|_| !tokenizer.is_special(id))
+            .unwrap_or_default();
+        let added = self.text.push(bytes);
+        let mut text = added.text;
+        if added.stopped {
+            self.finish = Some(FinishReason::Stop);
+        } else if self.produced == self.budget {
+            self.finish = Some(FinishReason::Length);
+            let rest = self.text.finish();
+            let mut whole = Zeroizing::new(String::with_capacity(text.len() + rest.len()));
+            whole.push_str(&text);
+            whole.push_str(&rest);
+            text = whole;
+        }
+        Ok(Some(Step { text, tokens }))
+    }
+}
+
+impl Drop for Sequence {
+    fn drop(&mut self) {
+        self.last.zeroize();
+    }
+}
+
+/// Processes the prompt and returns the logits after its last token.
+fn prefill<'s>(
+    model: &Model,
+    prompt: &[u32],
+    cache: &mut KvCache,
+    scratch: &'s mut Scratch,
+) -> Result<Output<'s>, ForwardError> {
+    let whole = prompt.len().saturating_sub(1) / PREFILL_ROWS * PREFILL_ROWS;
+    let (head, tail) = prompt.split_at(whole);
+    for (index, rows) in head.chunks(PREFILL_ROWS).enumerate() {
+        model.forward_rows(Input::Ids(rows), index * PREFILL_ROWS, Rows::Last, cache, scratch)?;
+    }
+    model.forward_rows(Input::Ids(tail), whole, Rows::Last, cache, scratch)
+}
+
+fn report(model: &Model, logits: &[f32], id: u32, count: usize) -> TokenLogprob {
+    let (logprob, top) = logprobs(logits, id, count);
+    let bytes = |id: u32| model.tokenizer().token_bytes(id).unwrap_or_default().to_vec();
+    let top = top
+        .into_iter()
+        .map(|(id, logprob)| (id, bytes(id), logprob))
+        .collect();
+    TokenLogprob {
+        id,
+        bytes: bytes(id),
+        logprob,
+        top,
+    }
+}
+
+fn check_parameters(params: &SamplingParams) -> Result<(), GenerateError> {
+    let refuse = |name, expected| Err(GenerateError::Parameter { name, expected });
+    if !(0.0..=100.0).contains(&params.temperature) {
+        return refuse("temperature", "between 0 and 100");
+    }
+    if !(params.top_p > 0.0 && params.top_p <= 1.0) {
+        return refuse("top_p", "above 0 and at most 1");
+    }
+    if params.stop.len() > MAX_STOPS
+        || params
+            .stop
+            .iter()
+            .any(|s| s.is_empty() || s.len() > MAX_STOP_BYTES)
+    {
+        return refuse("stop", "at most 16 strings of 1 to 1024 bytes");
+    }
+    if params.top_logprobs.is_some_and(|count| count > MAX_TOP_LOGPROBS) {
+        return refuse("top_logprobs", "between 0 and 20");
+    }
+    Ok(())
+}
