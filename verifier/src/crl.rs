@@ -1,0 +1,130 @@
+//! Certificate revocation lists as AMD's roots sign them \[RFC 5280 §5\]. Reads
+//! strictly; the signature is verified by whoever knows the root.
+
+use bastide_attestation::UnixTime;
+use der::Tag;
+
+use crate::certificate::without_leading_zeros;
+use crate::der::{Elements, Fault, bit_string, context, sequence, time};
+use crate::pss::require_pss_sha384;
+
+/// Most bytes of a list. AMD's have about 900.
+const MAX_CRL_BYTES: usize = 16 * 1024;
+/// Most entries.
+const MAX_ENTRIES: usize = 512;
+
+/// A list whose form is right.
+#[derive(Debug)]
+pub(crate) struct RevocationList<'a> {
+    /// The whole list.
+    pub(crate) der: &'a [u8],
+    /// What is signed, as received.
+    pub(crate) tbs: &'a [u8],
+    /// Issuer, with its header.
+    pub(crate) issuer: &'a [u8],
+    /// First second it applies.
+    pub(crate) this_update: UnixTime,
+    /// When the next list is due.
+    pub(crate) next_update: UnixTime,
+    /// Serial numbers, without leading zeros.
+    pub(crate) revoked: Vec<&'a [u8]>,
+    /// The signature's bytes.
+    pub(crate) signature: &'a [u8],
+}
+
+impl<'a> RevocationList<'a> {
+    /// Reads exactly one list, version 2, signed with RSASSA-PSS and SHA-384.
+    pub(crate) fn parse(der: &'a [u8]) -> Result<Self, Fault> {
+        if der.len() > MAX_CRL_BYTES {
+            return Err(Fault("a revocation list of at most 16,384 bytes"));
+        }
+        let mut outer = sequence(der, "a DER revocation list with nothing after it")?;
+        let tbs = outer.expect(Tag::Sequence, "tbsCertList")?;
+        let outer_algorithm = outer.expect(Tag::Sequence, "signatureAlgorithm")?;
+        let signature = outer.expect(Tag::BitString, "signatureValue")?;
+        outer.finish("nothing after signatureValue")?;
+
+        let mut fields = Elements::new(tbs.content);
+        if fields.expect(Tag::Integer, "version 2")?.content != [1] {
+            return Err(Fault("version 2"));
+        }
+        let inner_algorithm = fields.expect(Tag::Sequence, "signature")?;
+        if inner_algorithm.raw != outer_algorithm.raw {
+            return Err(Fault("the same algorithm inside and outside tbsCertList"));
+        }
+        require_pss_sha384(outer_algorithm.raw)?;
+        let issuer = fields.expect(Tag::Sequence, "issuer")?;
+        let this_update = time(fields.any("thisUpdate")?, "thisUpdate")?;
+        let next_update = time(fields.any("nextUpdate")?, "nextUpdate")?;
+        let revoked = match fields.optional(Tag::Sequence, "revokedCertificates")? {
+            Some(list) => read_revoked(list.content)?,
+            None => Vec::new(),
+        };
+        // AMD's extensions are its key identifier and a number. A critical one
+        // could change what the list means (RFC 5280 §5.2).
+        if let Some(extensions) = fields.optional(context(0), "crlExtensions")? {
+            refuse_critical(extensions.content)?;
+        }
+        fields.finish("nothing after crlExtensions")?;
+        Ok(Self {
+            der,
+            tbs: tbs.raw,
+            issuer: issuer.raw,
+            this_update,
+            next_update,
+            revoked,
+            signature: bit_string(signature.content, "signatureValue without unused bits")?,
+        })
+    }
+
+    /// Whether the list names this serial number (without leading zeros).
+    pub(crate) fn revokes(&self, serial: &[u8]) -> bool {
+        self.revoked.contains(&serial)
+    }
+}
+
+fn read_revoked(content: &[u8]) -> Result<Vec<&[u8]>, Fault> {
+    let mut list = Elements::new(content);
+    let mut revoked = Vec::new();
+    while !list.is_empty() {
+        if revoked.len() == MAX_ENTRIES {
+            return Err(Fault("at most 512 revoked certificates"));
+        }
+        let mut entry = Elements::new(list.expect(Tag::Sequence, "a revoked certificate")?.content);
+        let serial = entry.expect(Tag::Integer, "its serial number")?;
+        time(entry.any("its revocation date")?, "its revocation date")?;
+        if let Some(extensions) = entry.optional(Tag::Sequence, "its extensions")? {
+            refuse_critical(extensions.raw)?;
+        }
+        entry.finish("nothing after its extensions")?;
+        revoked.push(without_leading_zeros(serial.content));
+    }
+    Ok(revoked)
+}
+
+fn refuse_critical(extensions: &[u8]) -> Result<(), Fault> {
+    let mut list = sequence(extensions, "extensions")?;
+    while !list.is_empty() {
+        let mut fields = Elements::new(list.expect(Tag::Sequence, "an extension")?.content);
+        fields.expect(Tag::ObjectIdentifier, "an extension's identifier")?;
+        if fields.optional(Tag::Boolean, "critical")?.is_some() {
+            return Err(Fault("no critical extension in a revocation list"));
+        }
+        fields.expect(Tag::OctetString, "an extension's value")?;
+        fields.finish("nothing after an extension's value")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(bytes: Vec<u8>) {
+            let _ = RevocationList::parse(&bytes);
+        }
+    }
+}

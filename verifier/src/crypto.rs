@@ -1,0 +1,37 @@
+//! The two signature verifications that SNP needs, behind one small trait, so
+//! that native builds use aws-lc-rs and wasm32 uses ring. Verifies only; holds
+//! no key and signs nothing.
+
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
+mod ring;
+
+#[cfg(feature = "aws-lc")]
+pub use aws_lc::AwsLc;
+pub use ring::Ring;
+
+/// Signature verification. Implementations answer `false` for anything they
+/// can't use, a misshapen key included.
+pub trait Crypto: Send + Sync + core::fmt::Debug {
+    /// RSASSA-PSS with SHA-384, MGF1 with SHA-384 and a 48-byte salt
+    /// \[RFC 8017 §8.1\], keys of 2048 to 8192 bits. `key` is a DER
+    /// RSAPublicKey, `message` is not hashed yet.
+    #[must_use]
+    fn rsa_pss_sha384_verify(&self, key: &[u8], message: &[u8], signature: &[u8]) -> bool;
+
+    /// ECDSA on P-384 with SHA-384 \[FIPS 186-5\]. `point` is uncompressed
+    /// (97 bytes), `message` is not hashed yet, `signature` is R and S,
+    /// big-endian, 48 bytes each.
+    #[must_use]
+    fn p384_sha384_verify(&self, point: &[u8], message: &[u8], signature: &[u8; 96]) -> bool;
+}
+
+/// The implementation that this build verifies with: aws-lc-rs with the
+/// `aws-lc` feature (the default), ring without.
+#[must_use]
+pub fn provider() -> &'static dyn Crypto {
+    #[cfg(feature = "aws-lc")]
+    return &AwsLc;
+    #[cfg(not(feature = "aws-lc"))]
+    return &Ring;
+}

@@ -1,0 +1,184 @@
+//! The list of checks that becomes a verdict: what was expected, what came,
+//! how it ended. Checks never made end as `unknown`; nothing is left out.
+
+use bastide_attestation::{Basis, Check, Status};
+
+use crate::rejection::Rejection;
+
+macro_rules! checks {
+    ($($name:ident = $id:literal, $basis:ident, $expected:literal;)*) => {
+        /// Every check of an appraisal, in the order they are made.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum CheckId {
+            $(
+                #[doc = concat!("`", $id, "`: ", $expected, ".")]
+                $name,
+            )*
+        }
+
+        impl CheckId {
+            /// Every check in the order they are made.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Stable dotted name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $id),* }
+            }
+
+            /// What the check rests on.
+            #[must_use]
+            pub const fn basis(self) -> Basis {
+                match self { $(Self::$name => Basis::$basis),* }
+            }
+
+            /// What passes, in general words.
+            #[must_use]
+            pub const fn expected(self) -> &'static str {
+                match self { $(Self::$name => $expected),* }
+            }
+        }
+    };
+}
+
+checks! {
+    ReportForm = "snp.report.form", Derived, "a report of known version, reserved bytes zero";
+    KeyInfo = "snp.report.key_info", Derived, "signed by a VCEK or VLEK, not masked";
+    ReportProduct = "snp.report.product", Derived, "a known processor, TCB versions in its layout";
+    Root = "snp.chain.root", Derived, "a root that the policy relies on";
+    Intermediate = "snp.chain.intermediate", Derived, "the pinned intermediate, signed by the root";
+    Crl = "snp.crl", Derived, "the intermediate not revoked";
+    VekForm = "snp.vek.certificate", Derived, "a strict DER certificate of a P-384 key";
+    VekName = "snp.vek.name", Derived, "AMD's names for this kind of key";
+    VekValidity = "snp.vek.validity", Derived, "valid at the time of the appraisal";
+    VekExtensions = "snp.vek.extensions", Derived, "every AMD extension once, none foreign";
+    VekProduct = "snp.vek.product", Derived, "issued for the report's product";
+    VekSignature = "snp.vek.signature", Derived, "signed by the pinned intermediate";
+    VekTcb = "snp.vek.tcb", HardwareProven, "issued for exactly REPORTED_TCB";
+    VekHwid = "snp.vek.hwid", HardwareProven, "issued for exactly CHIP_ID";
+    ReportSignature = "snp.report.signature", HardwareProven, "ECDSA P-384 over the raw report by the VCEK or VLEK";
+    ReportVersion = "snp.report_version", HardwareProven, "a version that the policy allows";
+    Product = "snp.product", HardwareProven, "a product that the policy allows";
+    Key = "snp.key", HardwareProven, "a kind of key that the policy allows";
+    TcbReported = "snp.tcb.reported", HardwareProven, "at or above the floor in every component";
+    TcbCommitted = "snp.tcb.committed", HardwareProven, "at or above the floor in every component";
+    TcbLaunch = "snp.tcb.launch", HardwareProven, "at or above the floor in every component";
+    TcbCurrent = "snp.tcb.current", HardwareProven, "at or above the floor in every component";
+    PolicyReserved = "snp.policy.reserved", HardwareProven, "bit 17 set, no undefined bit";
+    PolicyDebug = "snp.policy.debug", HardwareProven, "debug off";
+    PolicyMigration = "snp.policy.migrate_ma", HardwareProven, "migration agent off";
+    PolicyCxl = "snp.policy.cxl", HardwareProven, "CXL memory off";
+    PlatformBits = "snp.platform.known", HardwareProven, "no undefined bit";
+    AliasCheck = "snp.platform.alias_check", HardwareProven, "memory checked for aliases";
+    Vmpl = "snp.vmpl", HardwareProven, "a privilege level that the policy allows";
+    IdBlock = "snp.id_block", HardwareProven, "no ID block, no author key";
+    Launch = "snp.launch_measurement", HardwareProven, "a measurement that the policy lists";
+    Statement = "session.statement", Derived, "strict CBOR of the defined shape";
+    ReportData = "session.report_data", HardwareProven, "REPORT_DATA is the statement's";
+    Binding = "session.binding", Derived, "this session's leaf under the statement's root";
+    StatementDebug = "session.debug", Asserted, "not a debug build";
+    Gpu = "gpu.evidence", Asserted, "no GPU evidence that would go unread";
+    Model = "model.manifest", Asserted, "a manifest that the policy lists";
+}
+
+/// A check failed; which, is in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Refused;
+
+/// The checks made so far.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    checks: Vec<Check>,
+    made: Vec<CheckId>,
+    first: Option<(Rejection, String)>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self {
+            checks: Vec::with_capacity(CheckId::ALL.len()),
+            made: Vec::with_capacity(CheckId::ALL.len()),
+            first: None,
+        }
+    }
+
+    fn record(&mut self, id: CheckId, status: Status, expected: String, got: String) {
+        self.made.push(id);
+        self.checks.push(Check {
+            id: id.name(),
+            status,
+            expected,
+            got,
+            basis: id.basis(),
+        });
+    }
+
+    /// The check held.
+    pub(crate) fn pass(&mut self, id: CheckId, got: impl Into<String>) {
+        self.record(id, Status::Pass, id.expected().to_owned(), got.into());
+    }
+
+    /// The check held, against something that this policy or session says.
+    pub(crate) fn pass_against(&mut self, id: CheckId, expected: impl Into<String>, got: impl Into<String>) {
+        self.record(id, Status::Pass, expected.into(), got.into());
+    }
+
+    /// The check is left out; `why` says by whom.
+    pub(crate) fn skip(&mut self, id: CheckId, why: impl Into<String>) {
+        self.record(id, Status::Skip, id.expected().to_owned(), why.into());
+    }
+
+    /// The check failed.
+    pub(crate) fn fail(
+        &mut self,
+        id: CheckId,
+        rejection: Rejection,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> Refused {
+        let (expected, got) = (expected.into(), got.into());
+        if self.first.is_none() {
+            let reason = format!("{}: expected {expected}, got {got}", rejection.explanation());
+            self.first = Some((rejection, reason));
+        }
+        self.record(id, Status::Fail, expected, got);
+        Refused
+    }
+
+    /// The check passed or failed.
+    pub(crate) fn check(
+        &mut self,
+        id: CheckId,
+        holds: bool,
+        rejection: Rejection,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) {
+        if holds {
+            self.pass_against(id, expected, got);
+        } else {
+            let _: Refused = self.fail(id, rejection, expected, got);
+        }
+    }
+
+    /// Whether no check has failed.
+    pub(crate) const fn is_clean(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The first failure and its sentence, and every check; those never made are `unknown`.
+    pub(crate) fn finish(mut self) -> (Option<(Rejection, String)>, Vec<Check>) {
+        for id in CheckId::ALL {
+            if !self.made.contains(id) {
+                self.record(
+                    *id,
+                    Status::Unknown,
+                    id.expected().to_owned(),
+                    "not reached".to_owned(),
+                );
+            }
+        }
+        (self.first, self.checks)
+    }
+}

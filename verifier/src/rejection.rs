@@ -1,0 +1,275 @@
+//! Every way an appraisal can end in anything but acceptance: a stable code,
+//! the decision it leads to, what it means and what to do. Codes are only ever
+//! added; a test requires a vector for each.
+
+use core::fmt;
+
+use bastide_attestation::Decision;
+
+macro_rules! rejections {
+    ($($name:ident = $code:literal, $decision:ident, $explanation:literal, $remedy:literal;)*) => {
+        /// Why evidence was not accepted. Exhaustive on purpose: whoever
+        /// matches on it learns of a new one when compiling.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Rejection {
+            $(
+                #[doc = concat!("`", $code, "`: ", $explanation, ".")]
+                $name,
+            )*
+        }
+
+        impl Rejection {
+            /// Every rejection.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Stable dotted code.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code),* }
+            }
+
+            /// The decision that it leads to.
+            #[must_use]
+            pub const fn decision(self) -> Decision {
+                match self { $(Self::$name => Decision::$decision),* }
+            }
+
+            /// What it means, as a sentence without its full stop.
+            #[must_use]
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$name => $explanation),* }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy),* }
+            }
+        }
+    };
+}
+
+rejections! {
+    // Form of the report.
+    ReportLength = "snp.report.length", Malformed,
+        "the SNP report does not have 1,184 bytes",
+        "check that the file is the raw report, without a header and not in text form";
+    ReportVersion = "snp.report.version", Unsupported,
+        "the SNP report is of a version that this verifier does not know",
+        "update the verifier; a newer firmware may have introduced the version";
+    ReportReserved = "snp.report.reserved", Malformed,
+        "a byte of the SNP report that must be zero is not",
+        "treat the report as altered; if it comes from new firmware, update the verifier";
+    ReportAlgorithm = "snp.report.signature_algorithm", Unsupported,
+        "the SNP report is not signed with ECDSA P-384 and SHA-384",
+        "ask the operator which firmware made the report";
+    KeyInfoReserved = "snp.key_info.reserved", Malformed,
+        "a bit of KEY_INFO that must be zero is not",
+        "treat the report as altered; if it comes from new firmware, update the verifier";
+    ChipKeyMasked = "snp.key_info.masked", Rejected,
+        "the host set MASK_CHIP_KEY, so that the firmware wrote no signature",
+        "ask the operator to clear MASK_CHIP_KEY in the platform configuration";
+    SigningKeyUnknown = "snp.key_info.signing_key", Unsupported,
+        "the report was signed by neither a VCEK nor a VLEK",
+        "ask the operator for a report signed by the chip's VCEK";
+    ProductUnknown = "snp.product.unknown", Unsupported,
+        "the processor named in the report is none that this verifier knows",
+        "update the verifier, or ask the operator which processor this is";
+    TcbReserved = "snp.tcb.reserved", Malformed,
+        "a TCB version in the report has a reserved byte that is not zero",
+        "treat the report as altered; if it comes from new firmware, update the verifier";
+
+    // Certificates.
+    VekMissing = "snp.vek.missing", Undecided,
+        "no endorsement key certificate (VCEK or VLEK) came with the report",
+        "ask the operator to staple it, or give the file from AMD's key distribution service";
+    ChainMissing = "snp.chain.missing", Undecided,
+        "the certificates of AMD's root (ARK) and intermediate (ASK or ASVK) did not both come with the report",
+        "ask the operator to staple them, or give AMD's cert_chain file for this product";
+    ChainMalformed = "snp.chain.malformed", Malformed,
+        "a certificate of the chain is not strict DER of the expected form",
+        "fetch the chain again from AMD's key distribution service";
+    RootUnknown = "snp.root.unknown", Rejected,
+        "the chain does not end in a root that the policy relies on for this processor",
+        "do not use this node; if it is a simulated one, a policy for development must say so";
+    IntermediateUnknown = "snp.intermediate.unknown", Rejected,
+        "the chain has no intermediate that is pinned under its root",
+        "do not use this node: the root is known, but this key is revoked, foreign or for another kind of key";
+    ChainAlgorithm = "snp.chain.algorithm", Rejected,
+        "a certificate of the chain is not signed with RSASSA-PSS and SHA-384",
+        "fetch the chain again from AMD's key distribution service";
+    ChainName = "snp.chain.name", Rejected,
+        "a certificate of the chain has another subject or issuer than AMD's hierarchy gives it",
+        "fetch the chain again from AMD's key distribution service";
+    ChainAuthority = "snp.chain.not_authority", Rejected,
+        "a certificate of the chain may not issue certificates",
+        "fetch the chain again from AMD's key distribution service";
+    ChainValidity = "snp.chain.validity", Rejected,
+        "a certificate of the chain is not valid at the time of the appraisal",
+        "check this machine's clock, then fetch the chain again";
+    ChainSignature = "snp.chain.signature", Rejected,
+        "a certificate of the chain is not signed by the root",
+        "do not use this node: its chain was altered";
+
+    // Revocation.
+    CrlMalformed = "snp.crl.malformed", Malformed,
+        "the revocation list is not strict DER of the expected form",
+        "ask the operator to staple AMD's revocation list anew";
+    CrlSignature = "snp.crl.signature", Rejected,
+        "the revocation list is not signed by the root of the chain",
+        "do not use this node: its revocation list was altered or is another root's";
+    CrlRevoked = "snp.crl.revoked", Rejected,
+        "the root has revoked the intermediate that issued the endorsement key",
+        "do not use this node";
+    CrlMissing = "snp.crl.missing", Undecided,
+        "the policy requires a revocation list and none came with the evidence",
+        "ask the operator to staple AMD's revocation list, or set crl to \"soft\"";
+    CrlStale = "snp.crl.stale", Undecided,
+        "the policy requires a current revocation list and the one that came is not",
+        "ask the operator to staple AMD's current revocation list; check this machine's clock";
+
+    // The endorsement key's certificate.
+    VekMalformed = "snp.vek.malformed", Malformed,
+        "the endorsement key certificate is not strict DER of the expected form",
+        "fetch it again from AMD's key distribution service";
+    VekAlgorithm = "snp.vek.algorithm", Rejected,
+        "the endorsement key certificate is not signed with RSASSA-PSS and SHA-384",
+        "fetch it again from AMD's key distribution service";
+    VekKey = "snp.vek.key", Rejected,
+        "the endorsement key is not a key on P-384",
+        "fetch its certificate again from AMD's key distribution service";
+    VekName = "snp.vek.name", Rejected,
+        "the endorsement key certificate has another subject or issuer than the report's kind of key has",
+        "give the certificate of the key that signed this report: VCEK or VLEK, of this product";
+    VekNotYetValid = "snp.vek.not_yet_valid", Rejected,
+        "the endorsement key certificate is not valid yet at the time of the appraisal",
+        "check this machine's clock";
+    VekExpired = "snp.vek.expired", Rejected,
+        "the endorsement key certificate had expired at the time of the appraisal",
+        "ask the operator to fetch a new one; for recorded evidence give the time it was recorded";
+    VekExtensionMissing = "snp.vek.extension_missing", Rejected,
+        "the endorsement key certificate lacks an AMD extension that its kind must have",
+        "fetch it again from AMD's key distribution service";
+    VekExtensionMalformed = "snp.vek.extension_malformed", Malformed,
+        "an AMD extension of the endorsement key certificate cannot be read",
+        "fetch the certificate again from AMD's key distribution service";
+    VekExtensionDuplicate = "snp.vek.extension_duplicate", Rejected,
+        "the endorsement key certificate has the same extension twice",
+        "do not use this node: no certificate of AMD's is like that";
+    VekExtensionUnexpected = "snp.vek.extension_unexpected", Rejected,
+        "the endorsement key certificate has an extension that its kind must not have",
+        "do not use this node: no certificate of AMD's is like that";
+    VekProduct = "snp.vek.product_mismatch", Rejected,
+        "the endorsement key certificate is for another product than the report names",
+        "give the certificate of the chip that made the report";
+    VekSignature = "snp.vek.signature", Rejected,
+        "the endorsement key certificate is not signed by the pinned intermediate",
+        "do not use this node: its certificate was altered";
+    TcbMismatch = "snp.vek.tcb_mismatch", Rejected,
+        "the endorsement key was issued for another TCB version than the report says",
+        "ask the operator to fetch the certificate for the report's REPORTED_TCB";
+    ChipIdZero = "snp.vcek.chip_id_zero", Rejected,
+        "the report names no chip, so that it cannot be tied to a chip's key",
+        "ask the operator to clear MASK_CHIP_ID in the platform configuration";
+    HwidMismatch = "snp.vcek.hwid_mismatch", Rejected,
+        "the endorsement key was issued for another chip than the report names",
+        "give the certificate of the chip that made the report";
+    ReportSignature = "snp.report.signature", Rejected,
+        "the report is not signed by the endorsement key",
+        "do not use this node: the report was altered, or is another chip's";
+
+    // Policy.
+    VersionNotAllowed = "snp.report_version.not_allowed", Rejected,
+        "the policy does not allow reports of this version",
+        "add the version to report_versions if you accept it";
+    ProductNotAllowed = "snp.product.not_allowed", Rejected,
+        "the policy does not allow this processor",
+        "add the product to products, with a TCB floor, if you accept it";
+    KeyNotAllowed = "snp.key.not_allowed", Rejected,
+        "the policy does not allow reports signed by this kind of key",
+        "set key to the kind you accept";
+    ProviderNotAllowed = "snp.vlek.provider_not_allowed", Rejected,
+        "the VLEK belongs to a provider that the policy does not name",
+        "add the provider to vlek_providers if you accept it";
+    BelowFloor = "snp.tcb.below_floor", Rejected,
+        "a TCB version of the platform lies below the policy's floor",
+        "ask the operator to update the firmware; lower the floor only if you accept the vulnerabilities";
+    GuestPolicyReserved = "snp.policy.reserved", Rejected,
+        "the guest policy has a bit that the ABI does not define, or lacks bit 17",
+        "ask the operator to correct the launch policy; if the firmware is new, update the verifier";
+    Debug = "snp.policy.debug", Rejected,
+        "the guest policy lets the host debug the guest, so that nothing in it is confidential",
+        "ask the operator to launch without the debug bit";
+    Migration = "snp.policy.migrate_ma", Rejected,
+        "the guest policy lets a migration agent move the guest",
+        "ask the operator to launch without the migration bit";
+    Cxl = "snp.policy.cxl", Rejected,
+        "the guest policy lets CXL memory hold the guest",
+        "ask the operator to launch without the CXL bit";
+    PlatformUnknownBits = "snp.platform.unknown_bits", Rejected,
+        "PLATFORM_INFO has a bit that this verifier does not know",
+        "update the verifier";
+    AliasCheck = "snp.platform.alias_check", Rejected,
+        "the platform did not check its memory for aliases (BadRAM, CVE-2024-21944)",
+        "ask the operator to update the firmware so that ALIAS_CHECK_COMPLETE is set";
+    VmplNotAllowed = "snp.vmpl.not_allowed", Rejected,
+        "the report was asked for at a privilege level that the policy does not allow",
+        "ask the operator how the guest is built, then set vmpl to the level you accept";
+    IdBlockNotAllowed = "snp.id_block.not_allowed", Rejected,
+        "the guest was launched with an ID block and the policy forbids one",
+        "ask the operator to launch without it, or set id_block to \"any\"";
+    LaunchNotAllowed = "snp.launch.not_allowed", Rejected,
+        "the launch measurement is none that the policy lists",
+        "compare it with the measurements of the release you trust, and pin those";
+
+    // Session and model.
+    ReportData = "session.report_data", Rejected,
+        "REPORT_DATA is not what this session or this statement requires",
+        "do not use this node: its report is for something else";
+    Statement = "session.statement", Malformed,
+        "the epoch statement is not strict CBOR of the defined shape",
+        "update whichever of the two is older, the node or this verifier";
+    Binding = "session.binding", Rejected,
+        "the evidence is not bound to this TLS session",
+        "look for a proxy that ends TLS between you and the node; else do not use this node";
+    StatementDebug = "session.debug", Rejected,
+        "the enclave says that it is a debug build",
+        "ask the operator to run a release build";
+    GpuUnsupported = "gpu.evidence.unsupported", Unsupported,
+        "the statement names GPU evidence, which this verifier cannot appraise",
+        "update the verifier";
+    ModelNotAllowed = "model.not_allowed", Rejected,
+        "the model that answers is none that the policy lists",
+        "compare the manifest digest with the model you trust, and pin it";
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code(), self.explanation())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rejection;
+    use bastide_attestation::Decision;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_unique_dotted_and_every_text_is_there() {
+        let codes: BTreeSet<_> = Rejection::ALL.iter().map(|rejection| rejection.code()).collect();
+        assert_eq!(codes.len(), Rejection::ALL.len());
+        for rejection in Rejection::ALL {
+            let code = rejection.code();
+            assert!(code.contains('.'), "{code}");
+            assert!(
+                code.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'.' || byte == b'_'),
+                "{code}"
+            );
+            assert!(!rejection.explanation().is_empty() && !rejection.remedy().is_empty());
+            assert!(!rejection.explanation().ends_with('.') && !rejection.remedy().ends_with('.'));
+            assert_ne!(rejection.decision(), Decision::Accepted);
+        }
+    }
+}

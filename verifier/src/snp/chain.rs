@@ -1,0 +1,342 @@
+//! From the certificates that came with a report to the pinned intermediate:
+//! root, intermediate and revocation. Certificates are candidates until they
+//! hash to a pin; their order does not matter.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use bastide_attestation::snp::{Product, SigningKey};
+use bastide_attestation::{SpkiDigest, UnixTime, binding, sha256};
+
+use crate::anchors::{Anchor, Pin};
+use crate::certificate::{Certificate, PublicKey, common_name};
+use crate::crl::RevocationList;
+use crate::crypto::Crypto;
+use crate::ledger::{CheckId, Ledger, Refused};
+use crate::policy::CrlMode;
+use crate::rejection::Rejection;
+use crate::snp::Trust;
+
+/// Most certificates that are looked at.
+const MAX_CHAIN: usize = 8;
+/// Most characters of a foreign name in a verdict.
+const MAX_NAME: usize = 40;
+
+/// Signatures that were verified before, by digest of issuer key and signed
+/// object. Whether a signature verifies never changes; whether a certificate
+/// is valid, pinned or revoked is decided anew each time.
+#[derive(Debug, Default)]
+pub(crate) struct Memo(Mutex<VecDeque<([u8; 32], [u8; 32])>>);
+
+impl Memo {
+    /// A chain, its CRL and the leaves of a few dozen nodes.
+    const CAPACITY: usize = 64;
+
+    fn knows(&self, key: &([u8; 32], [u8; 32])) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(key)
+    }
+
+    fn remember(&self, key: ([u8; 32], [u8; 32])) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() == Self::CAPACITY {
+            known.pop_front();
+        }
+        known.push_back(key);
+    }
+}
+
+/// A certificate authority's key that a signature may be verified with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IssuerKey<'a> {
+    /// DER RSAPublicKey.
+    key: &'a [u8],
+    /// Digest of its SubjectPublicKeyInfo.
+    spki: SpkiDigest,
+}
+
+impl IssuerKey<'_> {
+    /// Whether this key signed `tbs`, which is a part of `whole`.
+    pub(crate) fn signed(&self, trust: &Trust<'_>, whole: &[u8], tbs: &[u8], signature: &[u8]) -> bool {
+        // `whole` contains `tbs` and the signature: its digest stands for both.
+        let key = (*self.spki.as_bytes(), sha256(&[whole]));
+        if trust.memo.knows(&key) {
+            return true;
+        }
+        let crypto: &dyn Crypto = trust.crypto;
+        let holds = crypto.rsa_pss_sha384_verify(self.key, tbs, signature);
+        if holds {
+            trust.memo.remember(key);
+        }
+        holds
+    }
+}
+
+/// A chain that ends in a pin, verified and not revoked as far as is known.
+#[derive(Debug)]
+pub(crate) struct Chain<'t, 'a> {
+    /// The anchor it ends in.
+    pub(crate) anchor: &'t Anchor,
+    /// The intermediate's subject, which the leaf must have as issuer.
+    pub(crate) issuer_name: &'a [u8],
+    /// The intermediate's key.
+    pub(crate) issuer_key: IssuerKey<'a>,
+}
+
+/// Verifies root, intermediate and revocation list.
+pub(crate) fn verify_chain<'t, 'a>(
+    chain: &'a [Vec<u8>],
+    crl: Option<&'a [u8]>,
+    product: Product,
+    kind: SigningKey,
+    trust: &Trust<'t>,
+    ledger: &mut Ledger,
+) -> Result<Chain<'t, 'a>, Refused> {
+    if chain.len() < 2 {
+        let got = format!("{} certificate(s) with the evidence", chain.len());
+        return Err(ledger.fail(
+            CheckId::Root,
+            Rejection::ChainMissing,
+            "an ARK and an ASK or ASVK",
+            got,
+        ));
+    }
+    let mut certificates = Vec::with_capacity(chain.len());
+    for der in chain.iter().take(MAX_CHAIN) {
+        let certificate = Certificate::parse(der).map_err(|fault| {
+            ledger.fail(
+                CheckId::Root,
+                Rejection::ChainMalformed,
+                fault.0,
+                "something else",
+            )
+        })?;
+        certificates.push((binding::spki_digest(certificate.spki), certificate));
+    }
+
+    let candidates = || {
+        trust
+            .anchors
+            .iter()
+            .filter(move |anchor| anchor.issues == kind && anchor.products.contains(&product))
+    };
+    let found = candidates().find_map(|anchor| {
+        let (_, root) = find_pinned(&certificates, &anchor.root)?;
+        Some((anchor, root))
+    });
+    let Some((anchor, root)) = found else {
+        let expected = match candidates()
+            .map(|anchor| anchor.name.as_str())
+            .collect::<Vec<_>>()
+        {
+            names if names.is_empty() => format!("a root for {product}, of which the policy has none"),
+            names => format!("the root of {}", names.join(" or ")),
+        };
+        return Err(ledger.fail(
+            CheckId::Root,
+            Rejection::RootUnknown,
+            expected,
+            describe(&certificates),
+        ));
+    };
+    let root_key = IssuerKey {
+        key: require_fit(root, root, &anchor.root_name(), CheckId::Root, trust.now, ledger)?,
+        spki: anchor.root.spki,
+    };
+    require_signed(root, &root_key, CheckId::Root, trust, ledger)?;
+    ledger.pass_against(
+        CheckId::Root,
+        format!("{} sha256:{}", anchor.name, anchor.root.spki),
+        anchor.root_name(),
+    );
+
+    let id = CheckId::Intermediate;
+    let Some((_, intermediate)) = find_pinned(&certificates, &anchor.intermediate) else {
+        let expected = format!(
+            "{} sha256:{}",
+            anchor.intermediate_name(),
+            anchor.intermediate.spki
+        );
+        return Err(ledger.fail(
+            id,
+            Rejection::IntermediateUnknown,
+            expected,
+            describe(&certificates),
+        ));
+    };
+    let key = require_fit(
+        intermediate,
+        root,
+        &anchor.intermediate_name(),
+        id,
+        trust.now,
+        ledger,
+    )?;
+    require_signed(intermediate, &root_key, id, trust, ledger)?;
+    ledger.pass_against(
+        id,
+        format!("{} sha256:{}", anchor.name, anchor.intermediate.spki),
+        anchor.intermediate_name(),
+    );
+
+    require_not_revoked(crl, root, &root_key, intermediate.serial, trust, ledger)?;
+    Ok(Chain {
+        anchor,
+        issuer_name: intermediate.subject,
+        issuer_key: IssuerKey {
+            key,
+            spki: anchor.intermediate.spki,
+        },
+    })
+}
+
+/// The certificate that a pin names: its key, and the certificate as a whole if that is pinned.
+fn find_pinned<'c, 'a>(
+    certificates: &'c [(SpkiDigest, Certificate<'a>)],
+    pin: &Pin,
+) -> Option<&'c (SpkiDigest, Certificate<'a>)> {
+    certificates.iter().find(|(spki, certificate)| {
+        *spki == pin.spki
+            && pin
+                .certificate
+                .is_none_or(|pinned| pinned == sha256(&[certificate.der]))
+    })
+}
+
+/// Requires what a certificate authority's certificate must be, short of its
+/// signature, and gives its RSA key.
+fn require_fit<'a>(
+    certificate: &Certificate<'a>,
+    issuer: &Certificate<'a>,
+    name: &str,
+    id: CheckId,
+    now: UnixTime,
+    ledger: &mut Ledger,
+) -> Result<&'a [u8], Refused> {
+    let PublicKey::Rsa(key) = certificate.key else {
+        return Err(ledger.fail(id, Rejection::ChainMalformed, "an RSA key", "another key"));
+    };
+    certificate.algorithm.map_err(|fault| {
+        ledger.fail(
+            id,
+            Rejection::ChainAlgorithm,
+            fault.0,
+            "another signature algorithm",
+        )
+    })?;
+    if certificate.issuer != issuer.subject || common_name(certificate.subject) != Some(name) {
+        let got = format!(
+            "{} issued by {}",
+            printable(certificate.subject),
+            printable(certificate.issuer)
+        );
+        let expected = format!("{name} issued by {}", printable(issuer.subject));
+        return Err(ledger.fail(id, Rejection::ChainName, expected, got));
+    }
+    certificate
+        .require_authority()
+        .map_err(|fault| ledger.fail(id, Rejection::ChainAuthority, fault.0, "none"))?;
+    if !certificate.is_valid_at(now) {
+        return Err(ledger.fail(
+            id,
+            Rejection::ChainValidity,
+            format!("{name} valid at {now}"),
+            window(certificate),
+        ));
+    }
+    Ok(key)
+}
+
+fn require_signed(
+    certificate: &Certificate<'_>,
+    issuer: &IssuerKey<'_>,
+    id: CheckId,
+    trust: &Trust<'_>,
+    ledger: &mut Ledger,
+) -> Result<(), Refused> {
+    if issuer.signed(trust, certificate.der, certificate.tbs, certificate.signature) {
+        return Ok(());
+    }
+    Err(ledger.fail(
+        id,
+        Rejection::ChainSignature,
+        "a signature by the root",
+        "one that does not verify",
+    ))
+}
+
+/// A list that is absent, or not current, is passed over in soft mode: whoever
+/// sends it could as well have left it out. One that is forged, or that names
+/// the intermediate, is never passed over, whatever its date.
+fn require_not_revoked(
+    crl: Option<&[u8]>,
+    root: &Certificate<'_>,
+    root_key: &IssuerKey<'_>,
+    serial: &[u8],
+    trust: &Trust<'_>,
+    ledger: &mut Ledger,
+) -> Result<(), Refused> {
+    let id = CheckId::Crl;
+    let Some(der) = crl else {
+        if trust.crl == CrlMode::Hard {
+            return Err(ledger.fail(id, Rejection::CrlMissing, "a current revocation list", "none"));
+        }
+        ledger.skip(id, "none came with the evidence; the policy says crl = \"soft\"");
+        return Ok(());
+    };
+    let list = RevocationList::parse(der)
+        .map_err(|fault| ledger.fail(id, Rejection::CrlMalformed, fault.0, "something else"))?;
+    if list.issuer != root.subject || !root_key.signed(trust, list.der, list.tbs, list.signature) {
+        let got = format!("a list of {} that the root did not sign", printable(list.issuer));
+        return Err(ledger.fail(id, Rejection::CrlSignature, "a list signed by the root", got));
+    }
+    if list.revokes(serial) {
+        let got = format!("serial number {} revoked", hex::encode(serial));
+        return Err(ledger.fail(id, Rejection::CrlRevoked, "the intermediate not revoked", got));
+    }
+    let got = format!("a list from {} to {}", list.this_update, list.next_update);
+    if list.this_update <= trust.now && trust.now <= list.next_update {
+        ledger.pass(id, format!("{got}, {} revoked", list.revoked.len()));
+        return Ok(());
+    }
+    if trust.crl == CrlMode::Hard {
+        let expected = format!("a list current at {}", trust.now);
+        return Err(ledger.fail(id, Rejection::CrlStale, expected, got));
+    }
+    ledger.skip(
+        id,
+        format!("{got} is not current; the policy says crl = \"soft\""),
+    );
+    Ok(())
+}
+
+/// Validity of a certificate, for a verdict.
+pub(crate) fn window(certificate: &Certificate<'_>) -> String {
+    format!("from {} to {}", certificate.not_before, certificate.not_after)
+}
+
+/// Common name of a name, for a verdict: foreign text, so cut and filtered.
+pub(crate) fn printable(name: &[u8]) -> String {
+    common_name(name).map_or_else(
+        || "(no common name)".to_owned(),
+        |name| {
+            name.chars()
+                .take(MAX_NAME)
+                .map(|character| match character {
+                    ' '..='~' => character,
+                    _ => '?',
+                })
+                .collect()
+        },
+    )
+}
+
+fn describe(certificates: &[(SpkiDigest, Certificate<'_>)]) -> String {
+    certificates
+        .iter()
+        .map(|(spki, certificate)| format!("{} sha256:{spki}", printable(certificate.subject)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
