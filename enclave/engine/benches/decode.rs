@@ -53,7 +53,7 @@ fn decode(c: &mut Criterion) {
         u64::try_from(model.bytes_per_token()).expect("a size fits"),
     ));
     group.bench_function("peer: read of the weights", |b| {
-        b.iter(|| black_box(model.read_weights()))
+        b.iter(|| black_box(model.read_weights()));
     });
     group.finish();
     ratio(&model, &ids);

@@ -37,7 +37,8 @@ pub struct SamplingParams {
     pub seed: u64,
     /// Tokens to produce at most.
     pub max_tokens: usize,
-    /// The completion ends before the first of these; at most 16, none empty.
+    /// The completion ends before the first of these; at most 16, none empty. Overwritten when the
+    /// completion is dropped.
     pub stop: Vec<String>,
     /// Report log-probabilities, with this many alternatives per token (0 to 20).
     pub top_logprobs: Option<u8>,
@@ -53,12 +54,6 @@ impl Default for SamplingParams {
             stop: Vec::new(),
             top_logprobs: None,
         }
-    }
-}
-
-impl Drop for SamplingParams {
-    fn drop(&mut self) {
-        self.stop.zeroize();
     }
 }
 
@@ -346,6 +341,7 @@ impl Sequence {
 impl Drop for Sequence {
     fn drop(&mut self) {
         self.last.zeroize();
+        self.params.stop.zeroize();
     }
 }
 

@@ -522,3 +522,6 @@ fn check_range(range: Option<Range<usize>>, layers: usize) -> Result<Range<usize
     }
     Ok(range)
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn the_nucleus_is_the_smallest_set_and_ties_go_to_low_ids() {
         let logits = vec![0.0f32; 10];
-        let sampler = Sampler::new(1.0, 0.3, 3);
+        let sampler = Sampler::new(1.0, 0.25, 3);
         let drawn: std::collections::BTreeSet<u32> =
             (0..500).map(|pos| sampler.target(&logits, pos)).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [0, 1, 2]);

@@ -9,7 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Turns the bytes of tokens into text up to the first stop string.
 pub(crate) struct TextStream {
-    stops: Vec<String>,
+    stops: Zeroizing<Vec<String>>,
     /// The beginning of a character; at most three bytes.
     bytes: Zeroizing<Vec<u8>>,
     /// Text that is a beginning of a stop string so far.
@@ -29,7 +29,7 @@ impl TextStream {
     pub(crate) fn new(stops: Vec<String>) -> Self {
         let room = 64 + stops.iter().map(String::len).max().unwrap_or(0);
         Self {
-            stops,
+            stops: Zeroizing::new(stops),
             bytes: Zeroizing::default(),
             held: Zeroizing::default(),
             room,
