@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use bastide_attestation::{Decision, ENVELOPE_MEDIA_TYPE, EvidenceError, MAX_ENVELOPE_BYTES, Verdict};
+use rustls::{AlertDescription, PeerIncompatible};
 
 use crate::address::AddressError;
 use crate::session::SessionFault;
@@ -176,7 +177,19 @@ impl ConnectError {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => Self::Closed { state: State::Tls },
-            _ => Self::Tls(error),
+            _ => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(
+                    rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+                    | rustls::Error::PeerIncompatible(
+                        PeerIncompatible::ServerDoesNotSupportTls12Or13
+                        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+                    ),
+                ) => Self::NotTls13,
+                Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+                    Self::Session(SessionFault::Alpn)
+                }
+                _ => Self::Tls(error),
+            },
         }
     }
 

@@ -1,0 +1,13 @@
+//! Sessions over real sockets on loopback: the threats of the protocol
+//! document that this crate holds off, each by its number. The attester signs
+//! nothing and the appraiser checks the binding only: what hardware and
+//! verifier add is tested where they are.
+
+mod binding;
+mod doubles;
+mod gate;
+mod handshake;
+mod lane;
+mod node;
+mod recorder;
+mod requests;
