@@ -1,27 +1,27 @@
-//! The TLS signing key of one boot: ECDSA P-256, made in aws-lc and never
-//! taken out of it. It can be neither loaded, nor stored, nor shown.
+//! The TLS signing key of one boot: Ed25519, made in aws-lc and never taken out
+//! of it. It can be neither loaded, nor stored, nor shown.
 
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
-/// P-256 because every TLS library verifies it and aws-lc signs it about as
-/// fast as Ed25519.
+/// Ed25519: with aws-lc it signs in under half the time of P-256 and verifies in
+/// two thirds, and OpenSSL, BoringSSL, Go and rustls know it. Browsers don't; they
+/// can't reach the exporter either and have the sealed mode.
 #[derive(Clone)]
-pub(crate) struct TlsKey(Arc<EcdsaKeyPair>);
+pub(crate) struct TlsKey(Arc<Ed25519KeyPair>);
 
 impl TlsKey {
     /// Makes a new key.
     pub(crate) fn generate() -> Result<Self, aws_lc_rs::error::Unspecified> {
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map(|key| Self(Arc::new(key)))
+        Ed25519KeyPair::generate().map(|key| Self(Arc::new(key)))
     }
 
     fn signature(&self, message: &[u8]) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
-        let signature = self.0.sign(&SystemRandom::new(), message)?;
+        let signature = self.0.try_sign(message)?;
         Ok(signature.as_ref().to_vec())
     }
 }
@@ -40,7 +40,7 @@ impl SigningKey for TlsKey {
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
-        SignatureAlgorithm::ECDSA
+        SignatureAlgorithm::ED25519
     }
 }
 
@@ -51,7 +51,7 @@ impl Signer for TlsKey {
     }
 
     fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::ECDSA_NISTP256_SHA256
+        SignatureScheme::ED25519
     }
 }
 
@@ -61,7 +61,7 @@ impl rcgen::PublicKeyData for TlsKey {
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
+        &rcgen::PKCS_ED25519
     }
 }
 
