@@ -68,12 +68,8 @@ fn wrong_missing_unknown_and_unfit_tensors_are_refused_by_name() {
     );
     let error = with(&|all| drop(all.remove(name)));
     assert_eq!(error.code(), "model.tensor.missing", "{error}");
-    let error = with(&|all| {
-        drop(all.insert(
-            "model.layers.0.self_attn.q_proj.bias".into(),
-            (vec![1], vec![0, 0]),
-        ))
-    });
+    let bias = "model.layers.0.self_attn.q_proj.bias";
+    let error = with(&|all| drop(all.insert(bias.into(), (vec![1], vec![0, 0]))));
     assert_eq!(error.code(), "model.tensor.unknown", "{error}");
     let error = with(&|all| all.get_mut(name).unwrap().1[..2].copy_from_slice(&[0x80, 0x7f]));
     assert_eq!(error.code(), "model.tensor.not_finite", "{error}");

@@ -9,6 +9,7 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 
+use super::isa::Avx512;
 use super::{AttendArgs, LANES, lanes};
 use crate::weights::Chunk;
 
@@ -104,15 +105,18 @@ fn block_product<const T: usize, const M: usize>(
 
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    lanes::rms_norm(x, weight, eps, out);
+    // SAFETY: this function is compiled for, and so only reached on, a CPU with these instructions.
+    lanes::rms_norm(unsafe { Avx512::new() }, x, weight, eps, out);
 }
 
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) fn silu_mul(row: &mut [f32], at_in: usize, at_out: usize, groups: usize) {
-    lanes::silu_mul(row, at_in, at_out, groups);
+    // SAFETY: this function is compiled for, and so only reached on, a CPU with these instructions.
+    lanes::silu_mul(unsafe { Avx512::new() }, row, at_in, at_out, groups);
 }
 
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) fn attend(args: AttendArgs<'_>) {
-    lanes::attend(args);
+    // SAFETY: this function is compiled for, and so only reached on, a CPU with these instructions.
+    lanes::attend(unsafe { Avx512::new() }, args);
 }

@@ -4,6 +4,7 @@
 //! with or without an FMA instruction, so this tier agrees with the others;
 //! without one it is slow.
 
+use super::isa::Portable;
 use super::{AttendArgs, LANES, lanes};
 use crate::weights::Chunk;
 
@@ -31,13 +32,13 @@ fn widen(bf16: u16) -> f32 {
 }
 
 pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    lanes::rms_norm(x, weight, eps, out);
+    lanes::rms_norm(Portable, x, weight, eps, out);
 }
 
 pub(super) fn silu_mul(row: &mut [f32], at_in: usize, at_out: usize, groups: usize) {
-    lanes::silu_mul(row, at_in, at_out, groups);
+    lanes::silu_mul(Portable, row, at_in, at_out, groups);
 }
 
 pub(super) fn attend(args: AttendArgs<'_>) {
-    lanes::attend(args);
+    lanes::attend(Portable, args);
 }
