@@ -60,6 +60,8 @@ debug = false
 migrate_ma = false
 require_alias_check = false
 key = "vcek"
+id_block = "any"
+crl = "soft"
 
 [snp.tcb_floor]
 {floor}
