@@ -1,1 +1,33 @@
-//! Under construction.
+//! Produces evidence: asks the SNP guest device for reports over epoch
+//! statements, and staples what endorses them. Owns every way to a security
+//! processor; judges no evidence, knows no session and no TLS.
+//!
+//! An attester takes the bytes of a statement, never 64 bytes of a caller's:
+//! REPORT_DATA is always `bastide_attestation::binding::report_data`.
+//!
+//! - `simulator` (feature, off by default): AMD's formats, signed under roots
+//!   whose keys are public in this repository. A build without the feature has
+//!   no such module:
+//!
+#![cfg_attr(feature = "simulator", doc = "```")]
+#![cfg_attr(not(feature = "simulator"), doc = "```compile_fail,E0432")]
+//! use bastide_attester::simulator::Simulator;
+//! ```
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::as_conversions
+    )
+)]
+
+#[cfg(feature = "simulator")]
+pub mod simulator;
+
+#[cfg(feature = "simulator")]
+pub use simulator::SIMULATED_MEASUREMENT;
