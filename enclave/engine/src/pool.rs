@@ -31,10 +31,11 @@ const DONE: u8 = 4;
 /// The worker must end.
 const SHUTDOWN: u8 = 5;
 
-/// Looks at the state before a worker parks: some tens of microseconds, the gap between two jobs of a token.
-const SPINS: u32 = 20_000;
+/// Looks at the state before a worker parks: about a tenth of a millisecond, more than the gap
+/// between two jobs of a token.
+const SPINS: u32 = 2_000;
 /// Looks at the state before a waiting caller yields its time slice.
-const WAIT_SPINS: u32 = 20_000;
+const WAIT_SPINS: u32 = 2_000;
 
 struct Shared {
     /// The next chunk nobody has taken.
@@ -44,7 +45,7 @@ struct Shared {
 #[derive(Default)]
 struct Slot {
     job: Option<Job>,
-    input: Arc<Zeroizing<Vec<f32>>>,
+    input: Option<Arc<Zeroizing<Vec<f32>>>>,
     workspace: Workspace,
     /// Chunks computed, in the order of the workspace.
     chunks: Vec<usize>,
@@ -132,7 +133,7 @@ impl Pool {
         for worker in &self.workers {
             let mut slot = worker.mailbox.lock();
             slot.workspace.wipe();
-            slot.input = Arc::default();
+            slot.input = None;
         }
         self.input = Arc::default();
     }
@@ -150,7 +151,7 @@ impl Pool {
             {
                 let mut slot = worker.mailbox.lock();
                 slot.job = Some(job.clone());
-                slot.input = Arc::clone(&self.input);
+                slot.input = Some(Arc::clone(&self.input));
             }
             if worker.mailbox.state.swap(POSTED, Ordering::AcqRel) == PARKED
                 && let Some(thread) = &worker.thread
@@ -172,7 +173,7 @@ impl Pool {
             {
                 let mut slot = worker.mailbox.lock();
                 slot.job = None;
-                slot.input = Arc::default();
+                slot.input = None;
                 continue;
             }
             let mut spins = 0u32;
@@ -261,8 +262,9 @@ fn run_posted(mailbox: &Mailbox) {
     let mut guard = mailbox.lock();
     let slot = &mut *guard;
     slot.chunks.clear();
-    let input = std::mem::take(&mut slot.input);
-    let Some(job) = slot.job.take() else { return };
+    let (Some(job), Some(input)) = (slot.job.take(), slot.input.take()) else {
+        return;
+    };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let (total, length) = (job.chunks(), job.chunk_len());
         slot.chunks.reserve(total);
