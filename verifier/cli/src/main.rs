@@ -1,2 +1,62 @@
-//! Under construction.
-fn main() {}
+//! The `bastide` command: what a person uses to check a node before anything
+//! is sent to it, to talk to it, and to judge recorded evidence and receipts.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `command` | one file for each subcommand |
+//! | `gate` | the only way to a node |
+//! | `proxy` | the local API server in front of attested nodes |
+//! | `answer_stream`, `receipt_check` | when an answer counts as complete |
+//! | `verdict_view`, `tree`, `escape`, `paint`, `console` | what people see |
+//!
+//! It refuses to send a byte of a prompt anywhere but over an
+//! `AttestedConnection`, to log a prompt, and to print text of a peer unescaped.
+#![forbid(unsafe_code)]
+
+mod advice;
+mod answer_stream;
+mod arguments;
+mod clock;
+mod command;
+mod console;
+mod conversation;
+mod escape;
+mod exit;
+mod fault;
+mod file;
+mod gate;
+mod paint;
+mod policy_source;
+mod progress;
+mod proxy;
+mod receipt_check;
+mod saved;
+mod tree;
+mod verdict_view;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::Arguments;
+use crate::console::Console;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are asked for; everything else is a usage error. A closed pipe is neither.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::ACCEPTED
+            });
+        }
+    };
+    let console = Console::new(&arguments.output);
+    ExitCode::from(arguments.run(&console).unwrap_or_else(|fault| {
+        console.fault(&fault);
+        fault.exit
+    }))
+}

@@ -1,0 +1,164 @@
+//! `bastide appraise`: judges recorded evidence offline, for auditors and
+//! conformance suites. It opens no connection, and what only a live session
+//! can prove is skipped by name.
+
+use std::path::{Path, PathBuf};
+
+use bastide_attestation::{Decision, Evidence, PolicyDigest, ReportData, UnixTime, Verdict};
+use bastide_verifier::{Policy, RecordedSnp, Verifier, pem_certificates};
+use clap::Args;
+
+use crate::console::Console;
+use crate::exit;
+use crate::fault::{Fault, with_causes};
+use crate::policy_source::{self, PolicyArgs};
+use crate::verdict_view::{self, Subject};
+use crate::{clock, file, gate};
+
+const MAX_CERTIFICATES_BYTES: usize = 1024 * 1024;
+const MAX_REPORT_BYTES: usize = 64 * 1024;
+const PEM_BEGIN: &[u8] = b"-----BEGIN ";
+/// Enough to read any envelope and to say that a longer one is too long.
+pub(super) const MAX_ENVELOPE_FILE_BYTES: usize = 1024 * 1024;
+
+/// Judge recorded evidence offline
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+Examples:
+  bastide appraise --snp-report report.bin --vek vcek.der --chain ask-ark.pem
+  bastide appraise --snp-report report.bin --vek vcek.pem --chain ask.pem --chain ark.pem --crl ark.crl \\
+      --policy ours.toml --at 2026-06-01T00:00:00Z --output json
+  bastide appraise --evidence evidence.cmw --policy ours.toml
+
+{}", exit::HELP))]
+pub(crate) struct Arguments {
+    /// Raw SNP report, 1184 bytes
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "evidence",
+        requires = "vek"
+    )]
+    snp_report: Option<PathBuf>,
+    /// Certificate of the key that signed it (VCEK or VLEK), DER or PEM
+    #[arg(long, value_name = "FILE", requires = "snp_report")]
+    vek: Option<PathBuf>,
+    /// Certificates above it (ASK or ASVK, and ARK), PEM or DER; may be repeated
+    #[arg(long, value_name = "FILE", requires = "snp_report")]
+    chain: Vec<PathBuf>,
+    /// Revocation list of the root, DER or PEM
+    #[arg(long, value_name = "FILE", requires = "snp_report")]
+    crl: Option<PathBuf>,
+    /// REPORT_DATA that the report must have, 64 bytes in hex
+    #[arg(long, value_name = "HEX", requires = "snp_report")]
+    report_data: Option<ReportData>,
+    /// Evidence envelope as kept by `verify --save-evidence` or `chat --save`
+    #[arg(long, value_name = "FILE", conflicts_with = "snp_report")]
+    evidence: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyArgs,
+    /// Judge as of this time (RFC 3339) instead of now
+    #[arg(long, value_name = "TIME", value_parser = clock::parse)]
+    at: Option<UnixTime>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`Fault`] if the policy or a file can't be read. Unusable evidence is a verdict.
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault> {
+    let policy = policy_source::load(&arguments.policy.policy)?;
+    let at = arguments.at.unwrap_or_else(clock::now);
+    let facts = (policy.name().to_owned(), policy.digest());
+    let name = arguments
+        .evidence
+        .as_ref()
+        .or(arguments.snp_report.as_ref())
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let verdict = match judge(arguments, policy, at) {
+        Ok(verdict) => {
+            gate::permit(verdict, arguments.policy.allow_simulated).unwrap_or_else(|refused| *refused)
+        }
+        // Evidence that can't even be read is judged, too: scripts get one object.
+        Err(fault) if fault.exit == exit::MALFORMED => unreadable(&fault, &facts, at),
+        Err(fault) => return Err(fault),
+    };
+    if console.json() {
+        console.object(&verdict)?;
+    } else {
+        let subject = Subject {
+            name: &name,
+            accepted: "ACCEPTED",
+            consequence: "this evidence proves nothing",
+            elapsed: None,
+            verbose: console.verbose(),
+        };
+        console.data(&verdict_view::render(&verdict, &subject, console.out()))?;
+    }
+    Ok(verdict.decision.exit_code())
+}
+
+fn judge(arguments: &Arguments, policy: Policy, at: UnixTime) -> Result<Verdict, Fault> {
+    let verifier = Verifier::new(policy);
+    if let Some(path) = &arguments.evidence {
+        let bytes = file::read(path, MAX_ENVELOPE_FILE_BYTES)?;
+        let evidence = Evidence::decode(&bytes)
+            .map_err(|error| Fault::malformed("evidence.malformed", with_causes(&error)))?;
+        return Ok(match verifier.appraise_receipt_evidence(&evidence, at) {
+            Ok(result) => result.verdict,
+            Err(verdict) => *verdict,
+        });
+    }
+    let (Some(report), Some(vek)) = (&arguments.snp_report, &arguments.vek) else {
+        return Err(Fault::usage(
+            "usage",
+            "--snp-report and --vek, or --evidence, must be given",
+        ));
+    };
+    let report = file::read(report, MAX_REPORT_BYTES)?;
+    let vek = one(vek)?;
+    let mut chain = Vec::new();
+    for path in &arguments.chain {
+        chain.extend(all(path)?);
+    }
+    let crl = arguments.crl.as_ref().map(|path| one(path)).transpose()?;
+    let evidence = RecordedSnp {
+        report: &report,
+        vek: &vek,
+        chain: &chain,
+        crl: crl.as_deref(),
+        report_data: arguments.report_data,
+    };
+    Ok(verifier.appraise_recorded(&evidence, at))
+}
+
+/// What a file holds: the blocks of PEM, or its bytes as DER, for the verifier to judge.
+pub(super) fn all(path: &Path) -> Result<Vec<Vec<u8>>, Fault> {
+    let bytes = file::read(path, MAX_CERTIFICATES_BYTES)?;
+    if !bytes.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
+        return Ok(vec![bytes]);
+    }
+    pem_certificates(&bytes)
+        .map_err(|error| Fault::malformed("input.pem", format!("`{}`: {error}", path.display())))
+}
+
+fn one(path: &Path) -> Result<Vec<u8>, Fault> {
+    let mut found = all(path)?;
+    match (found.pop(), found.len()) {
+        (Some(only), 0) => Ok(only),
+        (_, more) => Err(Fault::malformed(
+            "input.pem",
+            format!("`{}`: expected one PEM block, found {}", path.display(), more + 1),
+        )),
+    }
+}
+
+fn unreadable(fault: &Fault, (policy, digest): &(String, PolicyDigest), at: UnixTime) -> Verdict {
+    let verdict = gate::without_evidence(Decision::Malformed, fault.code, fault.message.clone(), at);
+    Verdict {
+        policy: policy.clone(),
+        policy_digest: digest.to_string(),
+        ..verdict
+    }
+}

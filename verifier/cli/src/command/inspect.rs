@@ -1,0 +1,225 @@
+//! `bastide inspect`: says what a file is and what it claims. It verifies
+//! nothing and says so first.
+
+use std::path::{Path, PathBuf};
+
+use bastide_attestation::snp::{REPORT_BYTES, SnpReport};
+use bastide_attestation::{EpochStatement, Evidence, PlatformEvidence, Receipt, ReceiptError};
+use bastide_verifier::{Policy, pem_certificates};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::appraise::MAX_ENVELOPE_FILE_BYTES;
+use crate::console::Console;
+use crate::escape::brief;
+use crate::exit;
+use crate::fault::{Fault, with_causes};
+use crate::file;
+use crate::receipt_check;
+use crate::tree::Tree;
+
+mod certificate;
+mod report;
+
+const SCHEMA: &str = "bastide.inspect/v1";
+
+/// Say what a file is and what it claims; verifies nothing
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+It knows SNP reports, evidence envelopes, receipts, certificates (DER or PEM) and policies.
+
+Examples:
+  bastide inspect report.bin
+  bastide inspect evidence.cmw --output json
+  bastide inspect ask-ark.pem
+
+{}", exit::HELP))]
+pub(crate) struct Arguments {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Names and values in the order to be shown, some with parts of their own.
+pub(crate) type Fields = Vec<(String, Field)>;
+
+/// One value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// Text.
+    Text(String),
+    /// Parts.
+    Part(Fields),
+}
+
+/// A named text.
+pub(crate) fn text(name: &str, value: impl ToString) -> (String, Field) {
+    (name.to_owned(), Field::Text(value.to_string()))
+}
+
+/// Named parts.
+pub(crate) fn part(name: &str, fields: Fields) -> (String, Field) {
+    (name.to_owned(), Field::Part(fields))
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`Fault`] if the file can't be read, or is nothing that is known here.
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault> {
+    let bytes = file::read(&arguments.file, MAX_ENVELOPE_FILE_BYTES)?;
+    let (kind, fields) = recognise(&bytes, &arguments.file)?;
+    if console.json() {
+        console.object(&json!({
+            "schema": SCHEMA,
+            "verified": false,
+            "kind": kind,
+            "fields": object(&fields),
+        }))?;
+    } else {
+        let title = format!(
+            "{}   {kind}   {}   these are claims; nothing was verified",
+            brief(&arguments.file.display().to_string()),
+            console.out().warn("UNVERIFIED")
+        );
+        console.data(&Tree::new(title, leaves(&fields)).render())?;
+    }
+    Ok(exit::ACCEPTED)
+}
+
+fn recognise(bytes: &[u8], path: &Path) -> Result<(&'static str, Fields), Fault> {
+    let unknown = |detail: String| {
+        let mut message = format!(
+            "`{}` is neither an SNP report, an evidence envelope, a receipt, a certificate nor a policy",
+            path.display()
+        );
+        if !detail.is_empty() {
+            message.push_str(": ");
+            message.push_str(&detail);
+        }
+        Fault::malformed("input.unknown", message)
+    };
+    if bytes.len() == REPORT_BYTES {
+        let report = SnpReport::parse(bytes).map_err(|error| unknown(error.to_string()))?;
+        return Ok(("SNP report", report::fields(&report)));
+    }
+    match bytes {
+        // DER: a SEQUENCE with a two-byte length.
+        [0x30, 0x82, ..] => certificate::fields(bytes)
+            .map(|fields| ("certificate", fields))
+            .map_err(unknown),
+        // CBOR tag 18: COSE_Sign1.
+        [0xd2, ..] => receipt(bytes).map(|fields| ("receipt", fields)).map_err(unknown),
+        // CBOR map.
+        [0xa0..=0xbf, ..] => evidence(bytes)
+            .map(|fields| ("evidence envelope", fields))
+            .map_err(unknown),
+        _ => {
+            let text = std::str::from_utf8(bytes).map_err(|_| unknown(String::new()))?;
+            if text.contains("-----BEGIN ") {
+                return certificates(bytes)
+                    .map(|fields| ("certificates", fields))
+                    .map_err(unknown);
+            }
+            if text.contains("bastide.policy/") {
+                return policy(bytes).map(|fields| ("policy", fields)).map_err(unknown);
+            }
+            Err(unknown(String::new()))
+        }
+    }
+}
+
+fn receipt(bytes: &[u8]) -> Result<Fields, String> {
+    let receipt = Receipt::verify(bytes).map_err(|error: ReceiptError| with_causes(&error))?;
+    Ok(receipt_check::facts(&receipt)
+        .into_iter()
+        .map(|(name, value)| text(name, value))
+        .collect())
+}
+
+fn evidence(bytes: &[u8]) -> Result<Fields, String> {
+    let evidence = Evidence::decode(bytes).map_err(|error| with_causes(&error))?;
+    let evidence = evidence.as_unverified();
+    let mut fields = vec![match EpochStatement::decode(&evidence.statement) {
+        Ok(statement) => part("statement", report::statement(&statement)),
+        Err(error) => text("statement", format!("unreadable: {error}")),
+    }];
+    fields.push(part(
+        "inclusion proof",
+        vec![
+            text("index", evidence.proof.index),
+            text("path length", evidence.proof.path.len()),
+        ],
+    ));
+    if let PlatformEvidence::Snp(report) = &evidence.platform {
+        fields.push(match SnpReport::parse(report.as_slice()) {
+            Ok(report) => part("SNP report", report::fields(&report)),
+            Err(error) => text("SNP report", format!("unreadable: {error}")),
+        });
+    }
+    let endorsements = &evidence.endorsements;
+    for (name, der) in std::iter::once(("VCEK or VLEK", &endorsements.vek))
+        .chain(["ASK or ASVK", "ARK"].into_iter().zip(&endorsements.chain))
+    {
+        fields.push(match certificate::fields(der) {
+            Ok(fields) => part(name, fields),
+            Err(error) => text(name, format!("unreadable: {error}")),
+        });
+    }
+    let crl = endorsements.crl.as_ref().map_or(0, Vec::len);
+    fields.push(text("CRL bytes", crl));
+    Ok(fields)
+}
+
+fn certificates(bytes: &[u8]) -> Result<Fields, String> {
+    let found = pem_certificates(bytes).map_err(|error| error.to_string())?;
+    let fields = found.iter().enumerate().map(|(at, der)| {
+        let name = format!("{}", at + 1);
+        match certificate::fields(der) {
+            Ok(fields) => part(&name, fields),
+            Err(error) => text(&name, format!("no certificate: {error}")),
+        }
+    });
+    Ok(fields.collect())
+}
+
+fn policy(bytes: &[u8]) -> Result<Fields, String> {
+    let policy = Policy::parse(bytes).map_err(|error| with_causes(&error))?;
+    let ignored = policy.ignored();
+    Ok(vec![
+        text("name", policy.name()),
+        text("description", policy.description()),
+        text("digest", policy.digest()),
+        text("allow_simulated", policy.allows_simulated()),
+        text(
+            "left out",
+            if ignored.is_empty() {
+                "nothing".to_owned()
+            } else {
+                ignored.join(", ")
+            },
+        ),
+    ])
+}
+
+fn leaves(fields: &Fields) -> Vec<Tree> {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    fields
+        .iter()
+        .map(|(name, field)| match field {
+            Field::Text(value) => Tree::leaf(format!("{:<width$}  {}", brief(name), brief(value))),
+            Field::Part(fields) => Tree::new(brief(name), leaves(fields)),
+        })
+        .collect()
+}
+
+fn object(fields: &Fields) -> Value {
+    let members = fields.iter().map(|(name, field)| {
+        let value = match field {
+            Field::Text(value) => Value::String(value.clone()),
+            Field::Part(fields) => object(fields),
+        };
+        (name.replace(' ', "_").to_lowercase(), value)
+    });
+    Value::Object(members.collect::<Map<_, _>>())
+}

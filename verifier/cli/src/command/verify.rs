@@ -1,0 +1,82 @@
+//! `bastide verify`: connects to a node, has it prove itself, prints the
+//! verdict. It sends nothing but the challenge.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bastide_attestation::Verdict;
+use bastide_attested_tls::NodeAddress;
+use clap::Args;
+
+use super::block_on;
+use crate::console::Console;
+use crate::exit;
+use crate::fault::Fault;
+use crate::file::{self, Existing};
+use crate::gate::Gate;
+use crate::policy_source::{self, PolicyArgs};
+use crate::progress;
+use crate::verdict_view::{self, Subject};
+
+/// Connect to a node and judge its evidence; sends no prompt
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+Examples:
+  bastide verify https://node.example
+  bastide verify https://node.example:8443 --policy ours.toml --output json
+  bastide verify https://node.example --save-evidence evidence.cmw
+  bastide verify https://127.0.0.1:8443 --policy development --allow-simulated
+
+{}", exit::HELP))]
+pub(crate) struct Arguments {
+    /// The node: https://host[:port]
+    #[arg(value_name = "URL")]
+    node: NodeAddress,
+    #[command(flatten)]
+    policy: PolicyArgs,
+    /// Keep the evidence envelope as it came, accepted or not
+    #[arg(long, value_name = "FILE")]
+    save_evidence: Option<PathBuf>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`Fault`] if the policy or a file is unusable. A refused node is no fault.
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault> {
+    let policy = policy_source::load(&arguments.policy.policy)?;
+    let gate = Gate::new(policy, arguments.policy.allow_simulated);
+    let started = Instant::now();
+    let outcome = block_on(async {
+        let what = format!("waiting for {} to prove itself", arguments.node);
+        Ok(progress::shown(console, &what, gate.connect(&arguments.node)).await)
+    })?;
+    let (verdict, evidence, exit) = match outcome {
+        Ok(connection) => {
+            let verdict = connection.result().verdict.clone();
+            (verdict, Some(connection.evidence().to_vec()), exit::ACCEPTED)
+        }
+        Err(refusal) => (*refusal.verdict, refusal.evidence, refusal.exit),
+    };
+    show(&verdict, &arguments.node, started, console)?;
+    match (&arguments.save_evidence, evidence) {
+        (Some(path), Some(evidence)) => file::write(path, &evidence, Existing::Replace)?,
+        (Some(_), None) => console.note("no evidence came; nothing was saved"),
+        (None, _) => {}
+    }
+    Ok(exit)
+}
+
+fn show(verdict: &Verdict, node: &NodeAddress, started: Instant, console: &Console) -> Result<(), Fault> {
+    if console.json() {
+        return console.object(verdict);
+    }
+    let subject = Subject {
+        name: &node.to_string(),
+        accepted: "VERIFIED",
+        consequence: "nothing was sent",
+        elapsed: Some(started.elapsed()),
+        verbose: console.verbose(),
+    };
+    console.data(&verdict_view::render(verdict, &subject, console.out()))
+}

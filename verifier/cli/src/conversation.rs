@@ -1,0 +1,304 @@
+//! One person's exchange with one node: attested connections, questions, and
+//! streamed answers whose receipts must hold.
+
+use std::path::PathBuf;
+
+use bastide_attestation::{Receipt, Salt};
+use bastide_attested_tls::{AttestedConnection, NodeAddress, SendError};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::answer_stream::{self, AnswerStream, StreamFault};
+use crate::escape;
+use crate::fault::{Fault, with_causes};
+use crate::gate::{Gate, Refusal};
+use crate::receipt_check::{self, Bodies, ReceiptFault};
+use crate::saved::{self, Kept};
+
+/// Where completions are asked for.
+pub(crate) const COMPLETIONS: &str = "/v1/chat/completions";
+/// Where models are listed.
+pub(crate) const MODELS: &str = "/v1/models";
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// Nothing of the request was written in these attempts.
+const ATTEMPTS: usize = 3;
+
+/// A node, the messages so far, and the connection if there is one.
+pub(crate) struct Conversation {
+    gate: Gate,
+    node: NodeAddress,
+    connection: Option<AttestedConnection>,
+    model: Option<String>,
+    save: Option<PathBuf>,
+}
+
+/// A complete answer with its verified receipt.
+pub(crate) struct Turn {
+    /// The text.
+    pub(crate) text: String,
+    /// The receipt.
+    pub(crate) receipt: Receipt,
+    /// Where it was kept.
+    pub(crate) kept: Option<PathBuf>,
+}
+
+/// Why there is no answer.
+pub(crate) enum NoTurn {
+    /// The node was not admitted; nothing was sent.
+    Refused(Box<Refusal>),
+    /// Something else.
+    Fault(Fault),
+}
+
+impl From<Fault> for NoTurn {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Box<Refusal>> for NoTurn {
+    fn from(refusal: Box<Refusal>) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Conversation {
+    /// A conversation that has not begun.
+    pub(crate) fn new(gate: Gate, node: NodeAddress, model: Option<String>, save: Option<PathBuf>) -> Self {
+        Self {
+            gate,
+            node,
+            connection: None,
+            model,
+            save,
+        }
+    }
+
+    /// The attested connection; a new one if there is none or its lease is over.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the node was not admitted.
+    pub(crate) async fn connection(&mut self) -> Result<&mut AttestedConnection, Box<Refusal>> {
+        let connection = match self.connection.take() {
+            Some(connection) if connection.is_usable() => connection,
+            _ => self.gate.connect(&self.node).await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Asks, hands on each piece of text as it comes, and returns the answer
+    /// when its receipt has been verified. `piece` says whether to go on.
+    ///
+    /// # Errors
+    /// [`NoTurn`]; text that was handed on before is then not vouched for.
+    pub(crate) async fn ask(
+        &mut self,
+        messages: &[Value],
+        piece: &mut (dyn FnMut(&str) -> Result<bool, Fault> + Send),
+    ) -> Result<Turn, NoTurn> {
+        let mut response = self.send_chat(messages).await?;
+        if self.model.is_none() && response.1.status().is_client_error() {
+            // The node wants its model named. A node serves few; take its first.
+            let (_, response_head) = response;
+            let fault = api_fault(response_head).await;
+            if fault.param.as_deref() != Some("model") {
+                return Err(fault.fault.into());
+            }
+            self.model = Some(self.first_model().await?);
+            response = self.send_chat(messages).await?;
+        }
+        let (request, response) = response;
+        if response.status() != StatusCode::OK {
+            return Err(api_fault(response).await.fault.into());
+        }
+        self.read(&request, response.into_body(), piece).await
+    }
+
+    async fn send_chat(&mut self, messages: &[Value]) -> Result<(Bytes, Response<Incoming>), NoTurn> {
+        let mut body = json!({"messages": messages, "stream": true});
+        if let (Some(model), Some(members)) = (&self.model, body.as_object_mut()) {
+            members.insert("model".to_owned(), json!(model));
+        }
+        let body = Bytes::from(body.to_string());
+        let response = self.send(Method::POST, COMPLETIONS, body.clone()).await?;
+        Ok((body, response))
+    }
+
+    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, NoTurn> {
+        for _ in 1..ATTEMPTS {
+            match self.try_send(method.clone(), path, body.clone()).await? {
+                Ok(response) => return Ok(response),
+                Err(error) if error.nothing_written() => self.connection = None,
+                Err(error) => return Err(send_fault(&error).into()),
+            }
+        }
+        match self.try_send(method, path, body).await? {
+            Ok(response) => Ok(response),
+            Err(error) => Err(send_fault(&error).into()),
+        }
+    }
+
+    async fn try_send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Result<Response<Incoming>, SendError>, NoTurn> {
+        let request = request(method, path, body).map_err(NoTurn::Fault)?;
+        Ok(self.connection().await?.send(request).await)
+    }
+
+    async fn first_model(&mut self) -> Result<String, NoTurn> {
+        let response = self.send(Method::GET, MODELS, Bytes::new()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(api_fault(response).await.fault.into());
+        }
+        let list = json_of(response).await;
+        list.pointer("/data/0/id")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .ok_or_else(|| Fault::unavailable("api.models", "the node lists no model").into())
+    }
+
+    async fn read(
+        &mut self,
+        request: &[u8],
+        mut body: Incoming,
+        piece: &mut (dyn FnMut(&str) -> Result<bool, Fault> + Send),
+    ) -> Result<Turn, NoTurn> {
+        let mut stream = AnswerStream::new();
+        let mut text = String::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|_| Fault::unavailable("stream.truncated", StreamFault::Truncated.to_string()))?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            let range = stream.push(&bytes).map_err(|fault| stream_fault(&fault))?;
+            for data in answer_stream::data_of(&stream.bytes()[range]) {
+                let chunk: Value = serde_json::from_str(data).unwrap_or_default();
+                if let Some(error) = chunk.get("error").filter(|error| error.is_object()) {
+                    return Err(api_error(None, error).fault.into());
+                }
+                let delta = chunk.pointer("/choices/0/delta/content").and_then(Value::as_str);
+                if let Some(delta) = delta.filter(|delta| !delta.is_empty()) {
+                    text.push_str(delta);
+                    if !piece(delta)? {
+                        // Nobody reads any more: closing tells the node to stop.
+                        self.connection = None;
+                        return Err(Fault::unavailable("output.closed", "nobody reads the answer").into());
+                    }
+                }
+            }
+        }
+        let whole = stream.finish().map_err(|fault| stream_fault(&fault))?;
+        let (receipt, salt) =
+            receipt_check::decode(&whole.receipt, &whole.salt).map_err(|fault| receipt_fault(&fault))?;
+        let kept = self.vouch(&receipt, &salt, request, whole.committed())?;
+        Ok(Turn { text, receipt, kept })
+    }
+
+    fn vouch(
+        &self,
+        receipt: &Receipt,
+        salt: &Salt,
+        request: &[u8],
+        response: &[u8],
+    ) -> Result<Option<PathBuf>, Fault> {
+        let connection = self
+            .connection
+            .as_ref()
+            .ok_or_else(|| Fault::internal("an answer came without a connection"))?;
+        let bodies = Bodies {
+            salt,
+            request,
+            response,
+        };
+        receipt_check::require(receipt, connection.result(), connection.nonce(), &bodies)
+            .map_err(|fault| receipt_fault(&fault))?;
+        let kept = Kept {
+            evidence: connection.evidence(),
+            receipt,
+            salt,
+            request,
+            response,
+        };
+        self.save
+            .as_ref()
+            .map(|folder| saved::keep(folder, &kept))
+            .transpose()
+    }
+}
+
+/// A request for a node. It carries nothing of this machine but its body.
+///
+/// # Errors
+/// [`Fault`] that can't happen for the paths of this program.
+pub(crate) fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Fault> {
+    let mut request = Request::builder().method(method).uri(path);
+    if !body.is_empty() {
+        request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    request
+        .body(Full::new(body))
+        .map_err(|error| Fault::internal(format!("no request: {error}")))
+}
+
+struct ApiFault {
+    fault: Fault,
+    param: Option<String>,
+}
+
+async fn json_of(response: Response<Incoming>) -> Value {
+    let body = Limited::new(response.into_body(), MAX_ERROR_BYTES)
+        .collect()
+        .await;
+    body.ok()
+        .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok())
+        .unwrap_or_default()
+}
+
+async fn api_fault(response: Response<Incoming>) -> ApiFault {
+    let status = response.status();
+    let body = json_of(response).await;
+    api_error(Some(status), &body["error"])
+}
+
+fn api_error(status: Option<StatusCode>, error: &Value) -> ApiFault {
+    let member = |name: &str| error[name].as_str().unwrap_or_default();
+    let status_text = status.map_or_else(String::new, |status| format!("{} ", status.as_u16()));
+    let message = format!(
+        "the node answered {status_text}{}: {}",
+        escape::line(member("code")),
+        escape::line(member("message"))
+    );
+    let fault = match status {
+        Some(status) if status.is_client_error() => Fault::usage("api.request", message),
+        _ => Fault::unavailable("api.node", message),
+    };
+    ApiFault {
+        fault,
+        param: error["param"].as_str().map(str::to_owned),
+    }
+}
+
+fn send_fault(error: &SendError) -> Fault {
+    Fault::unavailable(error.code(), with_causes(error))
+}
+
+fn stream_fault(fault: &StreamFault) -> Fault {
+    match fault {
+        StreamFault::Truncated => Fault::unavailable(fault.code(), with_causes(fault)),
+        _ => unvouched(fault.code(), fault.to_string()),
+    }
+}
+
+fn receipt_fault(fault: &ReceiptFault) -> Fault {
+    unvouched(fault.code(), fault.to_string())
+}
+
+fn unvouched(code: &'static str, message: String) -> Fault {
+    Fault::rejected(code, message).with_remedy("do not rely on the answer: nothing vouches for it")
+}

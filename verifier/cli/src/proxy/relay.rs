@@ -1,0 +1,270 @@
+//! A node's answer on its way to the client. A completion is passed on as
+//! complete only after its receipt was verified: whole answers wait for it, and
+//! streams hold back their end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bastide_attested_tls::AttestedConnection;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::error::{ApiError, VERDICT};
+use super::service::{Route, Service};
+use crate::answer_stream::{AnswerStream, MAX_ANSWER_BYTES, StreamFault, WholeStream};
+use crate::receipt_check::{self, Bodies, ReceiptFault};
+use crate::saved::{self, Kept};
+
+const RECEIPT: &str = "x-bastide-receipt";
+const RECEIPT_SALT: &str = "x-bastide-receipt-salt";
+/// How long a node may be silent in the middle of an answer.
+const SILENCE: Duration = Duration::from_secs(120);
+/// Pieces that may wait for a slow client.
+const PIECES: usize = 16;
+
+/// Body of an answer to a local client.
+pub(super) type AnswerBody = Either<Full<Bytes>, Pieces>;
+
+/// A request that a node has begun to answer. Dropping it closes the connection.
+pub(super) struct Exchange {
+    pub(super) service: Arc<Service>,
+    pub(super) number: u64,
+    pub(super) route: Route,
+    pub(super) connection: AttestedConnection,
+    /// The request's exact bytes.
+    pub(super) request: Bytes,
+    /// Counts this request among those being answered, until it is done.
+    pub(super) turn: OwnedSemaphorePermit,
+}
+
+/// The answer was cut: its client must not take it for complete.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut")]
+pub(super) struct Cut;
+
+type Piece = Result<Bytes, Cut>;
+
+/// A body that comes in pieces, or is cut.
+pub(super) struct Pieces(mpsc::Receiver<Piece>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.0
+            .poll_recv(context)
+            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+/// Passes an answer on.
+///
+/// # Errors
+/// [`ApiError`] if it can't be read or its receipt doesn't hold.
+pub(super) async fn relay(
+    exchange: Exchange,
+    response: Response<Incoming>,
+) -> Result<Response<AnswerBody>, ApiError> {
+    let (head, body) = response.into_parts();
+    let mut headers = exchange.headers(&head.headers);
+    let completes = exchange.route == Route::Completion && head.status == StatusCode::OK;
+    if completes && is_event_stream(&head.headers) {
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let tasks = exchange.service.tasks().clone();
+        tasks.spawn(stream(exchange, body, sender));
+        return Ok(with(head.status, headers, Either::Right(Pieces(receiver))));
+    }
+    let body = read_whole(body).await?;
+    if completes {
+        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let checked = match (text(RECEIPT), text(RECEIPT_SALT)) {
+            (Some(receipt), Some(salt)) => exchange.vouch(receipt, salt, &body),
+            _ => Err(ReceiptFault::Missing),
+        };
+        checked.map_err(|fault| unvouched(&fault))?;
+        for name in [RECEIPT, RECEIPT_SALT] {
+            if let Some(value) = head.headers.get(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+    exchange.done(body.len());
+    Ok(with(head.status, headers, Either::Left(Full::new(body))))
+}
+
+fn with(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+fn unvouched(fault: &ReceiptFault) -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_GATEWAY,
+        fault.code(),
+        format!("the answer is withheld because nothing vouches for it: {fault}"),
+    )
+}
+
+async fn read_whole(body: Incoming) -> Result<Bytes, ApiError> {
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect();
+    match tokio::time::timeout(SILENCE, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(stream_error(&StreamFault::TooLarge)),
+        Ok(Err(_)) => Err(stream_error(&StreamFault::Truncated)),
+        Err(_) => Err(silent()),
+    }
+}
+
+fn stream_error(fault: &StreamFault) -> ApiError {
+    ApiError::new(StatusCode::BAD_GATEWAY, fault.code(), fault.to_string())
+}
+
+fn silent() -> ApiError {
+    let message = format!(
+        "the node was silent for {} s in the middle of its answer",
+        SILENCE.as_secs()
+    );
+    ApiError::new(StatusCode::GATEWAY_TIMEOUT, "stream.silent", message)
+}
+
+impl Exchange {
+    /// Headers for the client: what the node's answer is, and what stands behind it.
+    fn headers(&self, from: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in [CONTENT_TYPE, RETRY_AFTER] {
+            if let Some(value) = from.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(value) = HeaderValue::from_str(&self.verdict()) {
+            headers.insert(VERDICT, value);
+        }
+        headers
+    }
+
+    fn verdict(&self) -> String {
+        let verdict = &self.connection.result().verdict;
+        let word = if verdict.simulated {
+            "accepted-simulated"
+        } else {
+            "accepted"
+        };
+        let digest = verdict.policy_digest.get(..16).unwrap_or_default();
+        format!("{word}; policy={}; digest={digest}", verdict.policy)
+    }
+
+    /// Verifies the receipt of this exchange, and keeps the answer where that was asked for.
+    fn vouch(&self, receipt: &str, salt: &str, response: &[u8]) -> Result<(), ReceiptFault> {
+        let (receipt, salt) = receipt_check::decode(receipt, salt)?;
+        let bodies = Bodies {
+            salt: &salt,
+            request: &self.request,
+            response,
+        };
+        receipt_check::require(
+            &receipt,
+            self.connection.result(),
+            self.connection.nonce(),
+            &bodies,
+        )?;
+        if let Some(folder) = self.service.save() {
+            let kept = Kept {
+                evidence: self.connection.evidence(),
+                receipt: &receipt,
+                salt: &salt,
+                request: &self.request,
+                response,
+            };
+            // The answer counts all the same; that it was not kept must be seen.
+            if let Err(fault) = saved::keep(folder, &kept) {
+                self.service
+                    .warn(self.number, &format!("answer not kept: {}", fault.code));
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer was read to its end.
+    fn done(self, bytes: usize) {
+        self.service
+            .log(self.number, &format!("answer of {bytes} bytes complete"));
+        drop(self.turn);
+        self.service.pool().give_back(self.connection);
+    }
+}
+
+/// Passes a stream on until it is complete or cut. Ends when the client goes away.
+async fn stream(exchange: Exchange, body: Incoming, client: mpsc::Sender<Piece>) {
+    let ended = tokio::select! {
+        ended = pass(&exchange, body, &client) => ended,
+        () = client.closed() => {
+            exchange.service.log(exchange.number, "client gone");
+            return;
+        }
+    };
+    match ended {
+        Ok(whole) => {
+            let tail = Bytes::copy_from_slice(whole.held_back());
+            let bytes = whole.committed().len();
+            if client.send(Ok(tail)).await.is_ok() {
+                exchange.done(bytes);
+            }
+        }
+        Err(error) => {
+            exchange
+                .service
+                .warn(exchange.number, &format!("stream cut: {}", error.code));
+            // Closing the connection comes first: nothing more may follow on it.
+            drop(exchange);
+            if client.send(Ok(error.event())).await.is_ok() {
+                let _ = client.send(Err(Cut)).await;
+            }
+        }
+    }
+}
+
+async fn pass(
+    exchange: &Exchange,
+    mut body: Incoming,
+    client: &mpsc::Sender<Piece>,
+) -> Result<WholeStream, ApiError> {
+    let mut stream = AnswerStream::new();
+    loop {
+        let frame = tokio::time::timeout(SILENCE, body.frame())
+            .await
+            .map_err(|_| silent())?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| stream_error(&StreamFault::Truncated))?;
+        let Ok(bytes) = frame.into_data() else { continue };
+        let range = stream.push(&bytes).map_err(|fault| stream_error(&fault))?;
+        let events = stream.bytes().get(range).unwrap_or_default();
+        if !events.is_empty() && client.send(Ok(Bytes::copy_from_slice(events))).await.is_err() {
+            // The caller sees that the client is gone.
+            return std::future::pending().await;
+        }
+    }
+    let whole = stream.finish().map_err(|fault| stream_error(&fault))?;
+    exchange
+        .vouch(&whole.receipt, &whole.salt, whole.committed())
+        .map_err(|fault| unvouched(&fault))?;
+    Ok(whole)
+}

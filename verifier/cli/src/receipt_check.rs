@@ -1,0 +1,222 @@
+//! What makes a receipt count: an attested key signed it, over this statement
+//! and model, and it commits to exactly these bodies. Whether the statement is
+//! attested was decided before: an [`AttestationResult`] is asked for.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bastide_attestation::{
+    AttestationResult, Basis, Check, Commitment, Nonce, Receipt, ReceiptError, Salt, Status,
+};
+
+/// The bodies of one exchange, byte for byte, and the salt of their commitments.
+#[derive(Clone, Copy)]
+pub(crate) struct Bodies<'a> {
+    /// Keeps short bodies from being guessed.
+    pub(crate) salt: &'a Salt,
+    /// Request body as sent.
+    pub(crate) request: &'a [u8],
+    /// Response body as received, for streams up to and including `data: [DONE]`.
+    pub(crate) response: &'a [u8],
+}
+
+/// Why an answer has no receipt that counts. No body is in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReceiptFault {
+    /// There is none.
+    #[error("the answer has no receipt")]
+    Missing,
+    /// The header or event isn't what its format says.
+    #[error("the receipt or its salt is not in the form that was expected")]
+    Encoding,
+    /// The receipt isn't one, or its signature doesn't verify.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+    /// A check failed.
+    #[error("the receipt's check `{code}` failed: expected {expected}, got {got}")]
+    Check {
+        /// The check's id, which is its code.
+        code: &'static str,
+        /// What would have passed.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+}
+
+impl ReceiptFault {
+    /// Stable dotted code.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "receipt.missing",
+            Self::Receipt(ReceiptError::Signature) => "receipt.signature",
+            Self::Encoding | Self::Receipt(_) => "receipt.malformed",
+            Self::Check { code, .. } => code,
+        }
+    }
+}
+
+/// Decodes what a header or an event carries.
+///
+/// # Errors
+/// [`ReceiptFault`] if it is no receipt or its signature doesn't verify.
+pub(crate) fn decode(receipt: &str, salt: &str) -> Result<(Receipt, Salt), ReceiptFault> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(receipt)
+        .map_err(|_| ReceiptFault::Encoding)?;
+    let salt = salt.parse().map_err(|_| ReceiptFault::Encoding)?;
+    Ok((Receipt::verify(&bytes)?, salt))
+}
+
+/// Makes every check; what can't be made for want of input is skipped and says so.
+pub(crate) fn checks(
+    receipt: &Receipt,
+    result: &AttestationResult,
+    nonce: Option<&Nonce>,
+    bodies: Option<&Bodies<'_>>,
+) -> Vec<Check> {
+    let claims = receipt.claims();
+    let attested = &result.statement;
+    let mut checks = vec![
+        // A `Receipt` exists only if its signature verified.
+        check(
+            "receipt.signature",
+            Some(true),
+            "an Ed25519 signature by the key it names",
+            receipt.key().to_string(),
+        ),
+        check(
+            "receipt.key",
+            Some(receipt.signed_by(&attested.receipt_key).is_ok()),
+            attested.receipt_key.to_string(),
+            receipt.key().to_string(),
+        ),
+        check(
+            "receipt.statement",
+            Some(claims.statement == result.statement_digest),
+            result.statement_digest.to_string(),
+            claims.statement.to_string(),
+        ),
+        check(
+            "receipt.model",
+            Some(claims.model == attested.model),
+            attested.model.to_string(),
+            claims.model.to_string(),
+        ),
+    ];
+    checks.push(match nonce {
+        Some(nonce) => check(
+            "receipt.nonce",
+            Some(claims.nonce == *nonce),
+            nonce.to_string(),
+            claims.nonce.to_string(),
+        ),
+        None => check(
+            "receipt.nonce",
+            None,
+            "the challenge of the connection",
+            "known to its client alone",
+        ),
+    });
+    match bodies {
+        Some(bodies) => {
+            let request = Commitment::request(bodies.salt, bodies.request);
+            let mut response = Commitment::response(bodies.salt);
+            response.update(bodies.response);
+            checks.push(commitment("receipt.request", &request, &claims.request));
+            checks.push(commitment(
+                "receipt.response",
+                &response.finish(),
+                &claims.response,
+            ));
+        }
+        None => {
+            for id in ["receipt.request", "receipt.response"] {
+                checks.push(check(
+                    id,
+                    None,
+                    "a commitment to the body",
+                    "neither salt nor bodies were given",
+                ));
+            }
+        }
+    }
+    checks
+}
+
+fn commitment(id: &'static str, computed: &Commitment, claimed: &Commitment) -> Check {
+    check(
+        id,
+        Some(computed == claimed),
+        hex::encode(computed.as_bytes()),
+        hex::encode(claimed.as_bytes()),
+    )
+}
+
+fn check(
+    id: &'static str,
+    holds: Option<bool>,
+    expected: impl Into<String>,
+    got: impl Into<String>,
+) -> Check {
+    Check {
+        id,
+        status: match holds {
+            Some(true) => Status::Pass,
+            Some(false) => Status::Fail,
+            None => Status::Skip,
+        },
+        expected: expected.into(),
+        got: got.into(),
+        basis: Basis::Derived,
+    }
+}
+
+/// Requires every check of an exchange that this client was itself part of.
+///
+/// # Errors
+/// [`ReceiptFault::Check`] names the first that failed.
+pub(crate) fn require(
+    receipt: &Receipt,
+    result: &AttestationResult,
+    nonce: &Nonce,
+    bodies: &Bodies<'_>,
+) -> Result<(), ReceiptFault> {
+    let failed = checks(receipt, result, Some(nonce), Some(bodies))
+        .into_iter()
+        .find(|check| check.status != Status::Pass);
+    match failed {
+        None => Ok(()),
+        Some(check) => Err(ReceiptFault::Check {
+            code: check.id,
+            expected: check.expected,
+            got: check.got,
+        }),
+    }
+}
+
+/// The claims as text, in a stable order.
+pub(crate) fn facts(receipt: &Receipt) -> Vec<(&'static str, String)> {
+    let claims = receipt.claims();
+    let [prompt, completion] = claims.usage;
+    vec![
+        (
+            "issued_at",
+            bastide_attestation::UnixTime::from_secs(claims.issued_at).to_string(),
+        ),
+        ("key", receipt.key().to_string()),
+        ("statement", claims.statement.to_string()),
+        ("model", claims.model.to_string()),
+        ("nonce", claims.nonce.to_string()),
+        ("request", hex::encode(claims.request.as_bytes())),
+        ("response", hex::encode(claims.response.as_bytes())),
+        ("sequence", claims.sequence.to_string()),
+        ("finish", claims.finish.as_str().to_owned()),
+        ("sampling", hex::encode(claims.sampling)),
+        ("prompt_tokens", prompt.to_string()),
+        ("completion_tokens", completion.to_string()),
+        ("previous", hex::encode(claims.previous)),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

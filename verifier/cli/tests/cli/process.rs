@@ -1,0 +1,92 @@
+//! Runs the built command, and finds recorded evidence.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The built command in a clean environment.
+pub(crate) fn bastide() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bastide"));
+    command
+        .env_remove("NO_COLOR")
+        .env_remove("CLICOLOR")
+        .env("TERM", "xterm");
+    command
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs it to its end.
+pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Run {
+    finish(bastide().args(arguments).output().expect("the command starts"))
+}
+
+pub(crate) fn finish(output: Output) -> Run {
+    Run {
+        code: output.status.code().expect("it ended by itself"),
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+/// Recorded SNP evidence: `BASTIDE_VECTORS`, else beside the workspace.
+pub(crate) fn snp_vectors() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
+    let folder = std::env::var_os("BASTIDE_VECTORS")
+        .map_or(beside, PathBuf::from)
+        .join("snp");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("ignored: no vectors");
+    None
+}
+
+/// A policy for recorded evidence of one product, as a file.
+pub(crate) fn recorded_policy(folder: &Path, floor: &str) -> PathBuf {
+    let product = floor
+        .split_whitespace()
+        .next()
+        .expect("a floor names its product");
+    let text = format!(
+        r#"schema = "bastide.policy/v1"
+name = "recorded"
+description = "for recorded evidence"
+ignore = ["snp.launch_measurement", "model.manifest"]
+allow_simulated = false
+
+[roots]
+amd = ["{product}"]
+
+[snp]
+products = ["{product}"]
+report_versions = [3, 5]
+vmpl = [0, 1, 2, 3]
+debug = false
+migrate_ma = false
+require_alias_check = false
+key = "vcek"
+id_block = "any"
+crl = "soft"
+
+[snp.tcb_floor]
+{floor}
+"#
+    );
+    let path = folder.join("recorded.toml");
+    std::fs::write(&path, text).expect("the temporary folder is writable");
+    path
+}
