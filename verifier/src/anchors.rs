@@ -199,3 +199,21 @@ pub const TURIN: Authority = Authority {
         "bfc441408b2f806c5dbf180bd8920e6e60dd404d82141780d85dbf962954d386",
     ),
 };
+
+/// Public keys (SPKI, SHA-256) of the simulation roots and intermediates whose
+/// private keys are in this repository. A policy that pins one must call it
+/// simulated.
+pub const SIMULATION_KEYS: [SpkiDigest; 4] = [
+    SpkiDigest::new(unhex(
+        "a43d0694effe3bbeb88eebf0312808371c07019f3d59fd5a0705c4286af77fdb",
+    )),
+    SpkiDigest::new(unhex(
+        "cc4b68ab6d5aafa92762ea5847a47aa3cd43129880518029dc7257ad8a0bcc61",
+    )),
+    SpkiDigest::new(unhex(
+        "329d39e0db08579437e0f64cc3a475d5368bcee3082b12b99650c9ce490a606c",
+    )),
+    SpkiDigest::new(unhex(
+        "17e21b6f75ae58473485726c653d67bd7bc134d7df9537f1fe8faf315bef3a28",
+    )),
+];

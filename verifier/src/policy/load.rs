@@ -13,7 +13,7 @@ use toml::Spanned;
 use super::error::nearest;
 use super::schema::{Document, ExtraRoot, Floor, Floors, Model, Roots, SCHEMA, Snp};
 use super::{CrlMode, IdBlock, KeyKinds, Policy, PolicyError, PolicyFault, SnpRules};
-use crate::anchors::{Anchor, Pin};
+use crate::anchors::{Anchor, Pin, SIMULATION_KEYS};
 
 /// Most bytes of a policy.
 const MAX_POLICY_BYTES: usize = 256 * 1024;
@@ -383,17 +383,19 @@ impl Source<'_> {
             }
         }
         for extra in &roots.extra {
-            let anchor = self.extra(extra, allow_simulated)?;
-            let pinned = |other: &Anchor| {
-                other.name == anchor.name
-                    || other.root.spki == anchor.root.spki
-                    || other.intermediate.spki == anchor.intermediate.spki
+            let added = self.extra(extra, allow_simulated)?;
+            let pinned = |anchor: &Anchor| {
+                anchors.iter().any(|other: &Anchor| {
+                    other.name == anchor.name
+                        || other.root.spki == anchor.root.spki
+                        || other.intermediate.spki == anchor.intermediate.spki
+                }) || is_amds(anchor)
             };
-            if anchors.iter().any(pinned) || is_amds(&anchor) {
+            if added.iter().any(pinned) {
                 let message = "this name or key is pinned already";
                 return Err(self.fault(PolicyFault::Duplicate, extra, message));
             }
-            anchors.push(anchor);
+            anchors.extend(added);
         }
         if let Some(product) = snp.products.iter().find(|product| {
             !anchors
@@ -409,7 +411,8 @@ impl Source<'_> {
         Ok(anchors)
     }
 
-    fn extra(&self, extra: &Spanned<ExtraRoot>, allow_simulated: bool) -> Outcome<Anchor> {
+    /// The anchors of one added root: for VCEKs, and for VLEKs if it has an ASVK.
+    fn extra(&self, extra: &Spanned<ExtraRoot>, allow_simulated: bool) -> Outcome<Vec<Anchor>> {
         let root = extra.get_ref();
         self.require_name(&root.name)?;
         let generation = match self.one_of(&root.generation, &["milan", "genoa", "turin"])? {
@@ -421,23 +424,40 @@ impl Source<'_> {
             let message = "a simulated root, but `allow_simulated` is false";
             return Err(self.fault(PolicyFault::Contradiction, extra, message));
         }
+        let ark = self.spki(&root.ark_spki)?;
+        let mut intermediates = vec![(SigningKey::Vcek, self.spki(&root.ask_spki)?)];
+        if let Some(asvk) = &root.asvk_spki {
+            intermediates.push((SigningKey::Vlek, self.spki(asvk)?));
+        }
+        let mut keys: Vec<_> = intermediates.iter().map(|(_, spki)| *spki).chain([ark]).collect();
+        if !root.simulated && keys.iter().any(|key| SIMULATION_KEYS.contains(key)) {
+            let message = "the private half of this key is public: such a root must say `simulated = true`";
+            return Err(self.fault(PolicyFault::Contradiction, extra, message));
+        }
+        keys.sort();
+        keys.dedup();
+        if keys.len() != intermediates.len() + 1 {
+            let message = "one key is pinned here for two purposes";
+            return Err(self.fault(PolicyFault::Duplicate, extra, message));
+        }
         let key_alone = |spki| Pin {
             spki,
             certificate: None,
         };
-        Ok(Anchor {
+        let anchor = |(issues, spki)| Anchor {
             name: root.name.get_ref().clone(),
             generation,
             products: Product::ALL
                 .into_iter()
                 .filter(|product| product.generation() == generation)
                 .collect(),
-            issues: SigningKey::Vcek,
-            root: key_alone(self.spki(&root.ark_spki)?),
-            intermediate: key_alone(self.spki(&root.ask_spki)?),
+            issues,
+            root: key_alone(ark),
+            intermediate: key_alone(spki),
             simulated: root.simulated,
             added_by_policy: true,
-        })
+        };
+        Ok(intermediates.into_iter().map(anchor).collect())
     }
 
     fn manifests(

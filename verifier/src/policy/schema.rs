@@ -35,6 +35,8 @@ pub(super) struct ExtraRoot {
     pub(super) generation: Spanned<String>,
     pub(super) ark_spki: Spanned<String>,
     pub(super) ask_spki: Spanned<String>,
+    /// Absent: no VLEKs under this root.
+    pub(super) asvk_spki: Option<Spanned<String>>,
     pub(super) simulated: bool,
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use bastide_attestation::snp::{Product, SigningKey};
 use bastide_attestation::{SpkiDigest, UnixTime, binding, sha256};
 
-use crate::anchors::{Anchor, Pin};
+use crate::anchors::{Anchor, Pin, SIMULATION_KEYS};
 use crate::certificate::{Certificate, PublicKey, common_name};
 use crate::crl::RevocationList;
 use crate::crypto::Crypto;
@@ -336,7 +336,14 @@ pub(crate) fn printable(name: &[u8]) -> String {
 fn describe(certificates: &[(SpkiDigest, Certificate<'_>)]) -> String {
     certificates
         .iter()
-        .map(|(spki, certificate)| format!("{} sha256:{spki}", printable(certificate.subject)))
+        .map(|(spki, certificate)| {
+            let mark = if SIMULATION_KEYS.contains(spki) {
+                " (SIMULATED)"
+            } else {
+                ""
+            };
+            format!("{} sha256:{spki}{mark}", printable(certificate.subject))
+        })
         .collect::<Vec<_>>()
         .join(", ")
 }

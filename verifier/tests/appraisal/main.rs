@@ -1,0 +1,11 @@
+//! Appraisal from the outside: evidence in, verdicts out, through the public
+//! interface alone.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accepted;
+mod policy_files;
+mod real;
+mod rejections;
+mod tampering;

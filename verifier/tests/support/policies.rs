@@ -1,0 +1,95 @@
+//! Policies for the tests, as text with changes.
+
+use bastide_attestation::binding;
+use bastide_verifier::Policy;
+
+use super::keys::RsaKey;
+
+/// A policy that accepts the tests' good evidence, as text.
+pub(crate) fn text() -> String {
+    let spki = |key: RsaKey| binding::spki_digest(&key.spki()).to_string();
+    BASE.replace("ARK", &spki(RsaKey::Ark))
+        .replace("ASK", &spki(RsaKey::Ask))
+        .replace("ASVK", &spki(RsaKey::Asvk))
+        .replace("MEASUREMENT", &"b1".repeat(48))
+        .replace("MANIFEST", &"3c".repeat(32))
+}
+
+/// That policy with changes; what is changed must be there.
+pub(crate) fn with(changes: &[(&str, &str)]) -> Policy {
+    let mut text = text();
+    for (from, to) in changes {
+        assert!(text.contains(from), "`{from}` is not in the policy");
+        text = text.replace(from, to);
+    }
+    parse(&text)
+}
+
+/// A policy that must be right.
+pub(crate) fn parse(text: &str) -> Policy {
+    match Policy::parse(text.as_bytes()) {
+        Ok(policy) => policy,
+        Err(error) => panic!("{error}\n{text}"),
+    }
+}
+
+const BASE: &str = r#"schema = "bastide.policy/v1"
+name = "test"
+description = "accepts the tests' own evidence"
+allow_simulated = true
+ignore = []
+
+[roots]
+amd = []
+
+[[roots.extra]]
+name = "test-root"
+generation = "genoa"
+ark_spki = "ARK"
+ask_spki = "ASK"
+asvk_spki = "ASVK"
+simulated = true
+
+[snp]
+products = ["genoa", "bergamo"]
+report_versions = [3, 5]
+vmpl = [0]
+debug = false
+migrate_ma = false
+require_alias_check = true
+key = "vcek"
+id_block = "forbid"
+crl = "soft"
+
+[snp.tcb_floor]
+genoa = { boot_loader = 10, tee = 0, snp = 27, microcode = 84 }
+bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }
+
+[snp.launch]
+measurements = ["MEASUREMENT"]
+
+[model]
+manifests = ["MANIFEST"]
+"#;
+
+/// The same for a provider's keys.
+pub(crate) fn vlek(provider: &str) -> Policy {
+    let key = format!("key = \"vlek\"\nvlek_providers = [\"{provider}\"]");
+    with(&[("key = \"vcek\"", &key)])
+}
+
+/// The same for Turin.
+pub(crate) fn turin() -> Policy {
+    with(&[
+        ("generation = \"genoa\"", "generation = \"turin\""),
+        ("\"genoa\", \"bergamo\"", "\"turin\""),
+        (
+            "bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }",
+            "turin = { fmc = 1, boot_loader = 1, tee = 1, snp = 4, microcode = 81 }",
+        ),
+        (
+            "genoa = { boot_loader = 10, tee = 0, snp = 27, microcode = 84 }\n",
+            "",
+        ),
+    ])
+}
