@@ -200,9 +200,13 @@ impl LaneM {
         } = Queue::join(&self.owner.queue, binder, wait)?;
         match tokio::time::timeout(wait, answer).await {
             Err(_) => Err(LaneError::TimedOut { wait }),
-            Ok(Ok(granted)) => granted?.redeem().ok_or_else(|| LaneError::Unattestable {
-                reason: "the session's leaf is not in its tree".to_owned(),
-            }),
+            Ok(Ok(granted)) => {
+                let attested = granted?.redeem().ok_or_else(|| LaneError::Unattestable {
+                    reason: "the session's leaf is not in its tree".to_owned(),
+                })?;
+                self.owner.queue.served();
+                Ok(attested)
+            }
             // The thread dropped the question: it has ended.
             Ok(Err(_)) => Err(LaneError::Unattestable {
                 reason: queue::THREAD_ENDED.to_owned(),
