@@ -1,11 +1,8 @@
-//! A loaded model and its forward pass.
+//! A loaded model.
 //!
-//! Owns the order of operations of a Llama decoder over a range of layers, and
-//! loading: each file is read once, hashed, and those bytes are used. The
-//! result for one token depends on the weights, its prefix and nothing else:
-//! not on the split into ranges, on the tokens processed together, on the
-//! number of threads or on the instruction set. Refuses rows it has no cache
-//! for; never reads a cached row that was not written for this prefix.
+//! Owns loading: each file is read once, hashed, and those bytes are used; and
+//! what a model says of itself. Refuses directories that are not exactly one
+//! model, or not the one their manifest names.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -16,18 +13,20 @@ use std::thread;
 
 use crate::cache::KvCache;
 use crate::digest::{self, FileDigests, LoadLimits, ModelManifest, WeightsDigest};
-use crate::error::{ForwardError, LoadError};
-use crate::job::{Job, JobKind, Workspace};
-use crate::kernels::{Kernels, LANES, Tier};
-use crate::pool::{Pool, run_alone};
+use crate::error::LoadError;
+use crate::kernels::{Kernels, Tier};
+use crate::pool::Pool;
 use crate::rope::Rope;
 use crate::safetensors::parse_safetensors_header;
-use crate::scratch::Scratch;
 use crate::spec::DecoderSpec;
 use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
-use crate::weights::{Loader, MatrixId, Weights};
+use crate::weights::{Loader, Weights};
 use crate::{ENGINE_ID, QUANTISATION};
+
+mod forward;
+
+pub use forward::{Input, Output, Rows};
 
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,38 +72,6 @@ impl std::fmt::Debug for Model {
             .field("tier", &self.kernels.tier())
             .finish_non_exhaustive()
     }
-}
-
-/// The rows given to a forward pass.
-#[derive(Clone, Copy)]
-#[expect(missing_debug_implementations, reason = "it holds a user's text")]
-pub enum Input<'a> {
-    /// Token ids; for a range that begins with layer 0.
-    Ids(&'a [u32]),
-    /// Residual activations, `hidden` values per row; for any other range.
-    Hidden(&'a [f32]),
-}
-
-/// The rows that come out of a forward pass.
-#[derive(Clone, Copy)]
-#[expect(
-    missing_debug_implementations,
-    reason = "it holds a user's text in another form"
-)]
-pub enum Output<'a> {
-    /// Residual activations, `hidden` values for every input row.
-    Hidden(&'a [f32]),
-    /// Logits, `vocab` values for every row asked for.
-    Logits(&'a [f32]),
-}
-
-/// The rows whose logits are wanted. Without effect on the values of those rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
-    /// Every row, as verification of drafted tokens needs.
-    All,
-    /// The last row, as generation needs.
-    Last,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -234,280 +201,6 @@ impl Model {
     pub fn new_cache(&self, capacity: usize) -> KvCache {
         let capacity = capacity.clamp(1, self.max_positions);
         KvCache::new(self.id, self.config(), self.weights.layers.len(), capacity)
-    }
-
-    /// Processes rows at positions `pos`, `pos + 1`, …; the cache is first cut to `pos`.
-    ///
-    /// Returns [`Output::Logits`] for every row if the range ends with the last
-    /// layer, else [`Output::Hidden`].
-    ///
-    /// # Errors
-    /// A [`ForwardError`], before anything is computed or written.
-    pub fn forward<'s>(
-        &self,
-        input: Input<'_>,
-        pos: usize,
-        cache: &mut KvCache,
-        scratch: &'s mut Scratch,
-    ) -> Result<Output<'s>, ForwardError> {
-        self.forward_rows(input, pos, Rows::All, cache, scratch)
-    }
-
-    /// As [`forward`](Self::forward), with logits only for the rows asked for.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    pub fn forward_rows<'s>(
-        &self,
-        input: Input<'_>,
-        pos: usize,
-        rows: Rows,
-        cache: &mut KvCache,
-        scratch: &'s mut Scratch,
-    ) -> Result<Output<'s>, ForwardError> {
-        let n = self.check(input, pos, cache)?;
-        let hidden = self.config().hidden;
-        self.enter(input, scratch.residual.get(n * hidden))?;
-        cache.truncate(pos);
-        let mut pool = self.pool.try_lock();
-        let mut run = |job: &Job, input: &[f32], out: &mut [f32], own: &mut Workspace| match &mut pool {
-            Ok(pool) => pool.run(job, input, out, own),
-            // Another sequence has the workers: this thread computes alone, with the same result.
-            Err(_) => run_alone(job, input, out, own),
-        };
-        for layer in 0..self.weights.layers.len() {
-            self.layer(layer, n, pos, cache, scratch, &mut run);
-        }
-        cache.set_len(pos + n);
-        if !self.weights.is_tail_of_model() {
-            return Ok(Output::Hidden(scratch.residual.filled(n * hidden)));
-        }
-        let first = if rows == Rows::Last { n - 1 } else { 0 };
-        Ok(Output::Logits(self.head(first, n, scratch, &mut run)))
-    }
-
-    /// Overwrites the activations that the worker threads still hold.
-    pub(crate) fn wipe_workers(&self) {
-        if let Ok(mut pool) = self.pool.try_lock() {
-            pool.wipe();
-        }
-    }
-
-    /// The number of rows, if they can be processed.
-    fn check(&self, input: Input<'_>, pos: usize, cache: &KvCache) -> Result<usize, ForwardError> {
-        let hidden = self.config().hidden;
-        let first_layer = self.weights.range.start;
-        let n = match input {
-            Input::Ids(ids) if self.weights.is_head_of_model() => ids.len(),
-            Input::Hidden(_) if self.weights.is_head_of_model() => {
-                return Err(ForwardError::InputKind {
-                    first_layer,
-                    expected: "token ids",
-                });
-            }
-            Input::Ids(_) => {
-                return Err(ForwardError::InputKind {
-                    first_layer,
-                    expected: "activations",
-                });
-            }
-            Input::Hidden(rows) if rows.len().is_multiple_of(hidden) => rows.len() / hidden,
-            Input::Hidden(rows) => {
-                return Err(ForwardError::Ragged {
-                    got: rows.len(),
-                    hidden,
-                });
-            }
-        };
-        if n == 0 {
-            return Err(ForwardError::Empty);
-        }
-        if !cache.belongs_to(self.id) {
-            return Err(ForwardError::ForeignCache);
-        }
-        if pos > cache.len() {
-            return Err(ForwardError::Gap {
-                pos,
-                cached: cache.len(),
-            });
-        }
-        let capacity = cache.capacity();
-        if n > capacity - pos {
-            return Err(ForwardError::Capacity {
-                pos,
-                rows: n,
-                capacity,
-            });
-        }
-        Ok(n)
-    }
-
-    /// Fills the residual stream from the input.
-    fn enter(&self, input: Input<'_>, residual: &mut [f32]) -> Result<(), ForwardError> {
-        match input {
-            Input::Hidden(rows) => {
-                if !rows.iter().all(|value| value.is_finite()) {
-                    return Err(ForwardError::NotFinite);
-                }
-                residual.copy_from_slice(rows);
-            }
-            Input::Ids(ids) => {
-                let spec = self.config();
-                let embedding = self
-                    .weights
-                    .embedding()
-                    .expect("a range from layer 0 has the embedding");
-                for (id, row) in ids.iter().zip(residual.chunks_exact_mut(spec.hidden)) {
-                    let id = usize::try_from(*id).ok().filter(|id| *id < spec.vocab);
-                    embedding.widen_row(
-                        id.ok_or(ForwardError::TokenOutOfRange { vocab: spec.vocab })?,
-                        row,
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// One transformer layer over `n` rows of the residual stream.
-    fn layer(
-        &self,
-        index: usize,
-        n: usize,
-        pos: usize,
-        cache: &mut KvCache,
-        scratch: &mut Scratch,
-        run: &mut impl FnMut(&Job, &[f32], &mut [f32], &mut Workspace),
-    ) {
-        let spec = self.config();
-        let weights = &self.weights.layers[index];
-        let (hidden, qkv_rows, attention) = (spec.hidden, spec.qkv_rows(), spec.attention_width());
-        let Scratch {
-            residual,
-            normed,
-            qkv,
-            mixed,
-            activated,
-            delta,
-            own,
-            ..
-        } = scratch;
-        let residual = residual.get(n * hidden);
-        let normed = normed.get(n * hidden);
-        let qkv = qkv.get(n * qkv_rows);
-        let mixed = mixed.get(n * attention);
-        let delta = delta.get(n * hidden);
-        let activated = activated.get(n * spec.ffn);
-
-        self.norm(residual, &weights.attention_norm, normed);
-        run(
-            &self.job(n, JobKind::Linear(MatrixId::Qkv(index))),
-            normed,
-            qkv,
-            own,
-        );
-        self.store(index, pos, qkv, cache);
-        let layer = Arc::clone(&cache.layers[index]);
-        run(&self.job(n, JobKind::Attend { layer, pos }), qkv, mixed, own);
-        run(
-            &self.job(n, JobKind::Linear(MatrixId::Output(index))),
-            mixed,
-            delta,
-            own,
-        );
-        add(residual, delta);
-
-        self.norm(residual, &weights.ffn_norm, normed);
-        run(&self.job(n, JobKind::Gated(index)), normed, activated, own);
-        run(
-            &self.job(n, JobKind::Linear(MatrixId::Down(index))),
-            activated,
-            delta,
-            own,
-        );
-        add(residual, delta);
-    }
-
-    /// Rotates queries and keys in place and stores keys and values.
-    fn store(&self, index: usize, pos: usize, qkv: &mut [f32], cache: &mut KvCache) {
-        let spec = self.config();
-        let (width, attention) = (spec.head_dim, spec.attention_width());
-        let layer = cache.layer_mut(index);
-        for (m, row) in qkv.chunks_exact_mut(spec.qkv_rows()).enumerate() {
-            let (rotated, values) = row.split_at_mut(attention + spec.kv_heads * width);
-            for head in rotated.chunks_exact_mut(width) {
-                self.rope.rotate(pos + m, head);
-            }
-            let keys = &rotated[attention..];
-            for (head, (key, value)) in keys
-                .chunks_exact(width)
-                .zip(values.chunks_exact(width))
-                .enumerate()
-            {
-                layer.store(head, pos + m, key, value);
-            }
-        }
-    }
-
-    /// The final norm and the logits of the rows `first..n`.
-    fn head<'s>(
-        &self,
-        first: usize,
-        n: usize,
-        scratch: &'s mut Scratch,
-        run: &mut impl FnMut(&Job, &[f32], &mut [f32], &mut Workspace),
-    ) -> &'s [f32] {
-        let spec = self.config();
-        let rows = n - first;
-        let Scratch {
-            residual,
-            normed,
-            logits,
-            own,
-            ..
-        } = scratch;
-        let normed = normed.get(rows * spec.hidden);
-        self.norm(
-            &residual.filled(n * spec.hidden)[first * spec.hidden..],
-            &self.weights.final_norm,
-            normed,
-        );
-        let padded = spec.vocab.next_multiple_of(LANES);
-        let logits = logits.get(rows * padded);
-        run(
-            &self.job(rows, JobKind::Linear(MatrixId::Head)),
-            normed,
-            logits,
-            own,
-        );
-        if padded != spec.vocab {
-            for row in 1..rows {
-                logits.copy_within(row * padded..row * padded + spec.vocab, row * spec.vocab);
-            }
-        }
-        &logits[..rows * spec.vocab]
-    }
-
-    fn norm(&self, rows: &[f32], weight: &[f32], out: &mut [f32]) {
-        let (hidden, eps) = (self.config().hidden, self.config().norm_eps);
-        for (row, out) in rows.chunks_exact(hidden).zip(out.chunks_exact_mut(hidden)) {
-            self.kernels.rms_norm(row, weight, eps, out);
-        }
-    }
-
-    fn job(&self, n: usize, kind: JobKind) -> Job {
-        Job {
-            kernels: self.kernels,
-            weights: Arc::clone(&self.weights),
-            n,
-            kind,
-        }
-    }
-}
-
-fn add(residual: &mut [f32], delta: &[f32]) {
-    for (residual, delta) in residual.iter_mut().zip(delta) {
-        *residual += delta;
     }
 }
 

@@ -4,6 +4,7 @@
 mod random_model;
 
 use super::*;
+use crate::scratch::Scratch;
 
 fn bits(output: Output<'_>) -> Vec<u32> {
     let (Output::Logits(rows) | Output::Hidden(rows)) = output;
