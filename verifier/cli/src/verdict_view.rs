@@ -248,8 +248,12 @@ fn closing(verdict: &Verdict) -> String {
     }
     if !verdict.roots.is_empty() {
         let roots: Vec<_> = verdict.roots.iter().map(|root| brief(root)).collect();
+        let relied = match verdict.decision {
+            Decision::Accepted => "You are trusting",
+            _ => "Judged against",
+        };
         out.push_str(&format!(
-            "You are trusting: {}; policy {}; this program; time {}\n",
+            "{relied}: {}; policy {}; this program; time {}\n",
             roots.join(", "),
             policy(verdict),
             line(&verdict.at)

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::appraise::MAX_ENVELOPE_FILE_BYTES;
 use crate::console::Console;
-use crate::escape::brief;
+use crate::escape::{brief, line};
 use crate::exit;
 use crate::fault::{Fault, with_causes};
 use crate::file;
@@ -27,9 +27,10 @@ const SCHEMA: &str = "bastide.inspect/v1";
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 It knows SNP reports, evidence envelopes, receipts, certificates (DER or PEM) and policies.
+-v and --output json show digests whole.
 
 Examples:
-  bastide inspect report.bin
+  bastide inspect -v report.bin
   bastide inspect evidence.cmw --output json
   bastide inspect ask-ark.pem
 
@@ -82,7 +83,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
             brief(&arguments.file.display().to_string()),
             console.out().warn("UNVERIFIED")
         );
-        console.data(&Tree::new(title, leaves(&fields)).render())?;
+        let shown = if console.verbose() { line } else { brief };
+        console.data(&Tree::new(title, leaves(&fields, shown)).render())?;
     }
     Ok(exit::ACCEPTED)
 }
@@ -202,13 +204,13 @@ fn policy(bytes: &[u8]) -> Result<Fields, String> {
     ])
 }
 
-fn leaves(fields: &Fields) -> Vec<Tree> {
+fn leaves(fields: &Fields, shown: fn(&str) -> String) -> Vec<Tree> {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     fields
         .iter()
         .map(|(name, field)| match field {
-            Field::Text(value) => Tree::leaf(format!("{:<width$}  {}", brief(name), brief(value))),
-            Field::Part(fields) => Tree::new(brief(name), leaves(fields)),
+            Field::Text(value) => Tree::leaf(format!("{:<width$}  {}", brief(name), shown(value))),
+            Field::Part(fields) => Tree::new(brief(name), leaves(fields, shown)),
         })
         .collect()
 }

@@ -225,6 +225,9 @@ fn human(
         verbose: console.verbose(),
     };
     let mut text = verdict_view::render(&verdict, &subject, console.out());
+    if outcome.decision != Decision::Accepted {
+        return text;
+    }
     let claims = receipt.claims();
     let [prompt, completion] = claims.usage;
     text.push_str(&format!(

@@ -134,7 +134,7 @@ fn a_strangers_chain_an_expected_report_data_and_the_shipped_policies_refuse() {
     };
     let refused = appraise(&stranger, &policy, &["--output", "json"]);
     assert_ne!(refused.code, 0, "{refused:?}");
-    let other = "00".repeat(64);
+    let other = "11".repeat(64);
     let refused = appraise(&files, &policy, &["--report-data", &other, "--output", "json"]);
     assert_eq!(
         (refused.code, &refused.json()["code"]),

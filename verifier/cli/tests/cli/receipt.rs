@@ -138,7 +138,7 @@ fn evidence_that_does_not_vouch_for_the_statement_refuses_every_receipt() {
         human.stdout
     );
     assert!(
-        !human.stdout.contains("✔ pass  key"),
+        !human.stdout.contains("─ receipt"),
         "nothing to hold it against: {}",
         human.stdout
     );
