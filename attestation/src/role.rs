@@ -39,6 +39,12 @@ pub enum AttesterError {
         /// What came.
         reason: String,
     },
+    /// There is a report, but nothing that endorses the key which signed it.
+    #[error("no endorsement for the report: {reason}")]
+    Unendorsed {
+        /// What was looked at, and what to do.
+        reason: String,
+    },
     /// The device answered something that is no evidence over the statement.
     #[error("the security processor's answer is not usable: {reason}")]
     Unusable {
