@@ -1,4 +1,4 @@
-//! What may be written to stderr: the variants of [`Event`], one JSON object a
+//! What may be written to stderr: the variants of `Event`, one JSON object a
 //! line. There is no variant with a free text from a peer and none with
 //! payload; clients' addresses are in events of level `debug` only.
 

@@ -40,9 +40,9 @@ impl BindError {
     pub fn code(&self) -> &'static str {
         match self.source.kind() {
             io::ErrorKind::AddrInUse => "shim.listen.address_in_use",
-            io::ErrorKind::AddrNotAvailable => "shim.listen.address_not_here",
             io::ErrorKind::PermissionDenied => "shim.listen.not_permitted",
             _ if matches!(self.listen, Endpoint::Vsock { .. }) => "shim.listen.no_vsock",
+            io::ErrorKind::AddrNotAvailable => "shim.listen.address_not_here",
             _ => "shim.listen.failed",
         }
     }
@@ -61,7 +61,7 @@ impl BindError {
                 "ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or choose a port from 1024 up"
             }
             "shim.listen.no_vsock" => {
-                "the kernel has no vsock here: load vhost_vsock on a host, or vsock_loopback to try it out"
+                "this machine has no such vsock context: listen on `vsock:any:PORT`, and load vhost_vsock on a host, or vsock_loopback to try it out"
             }
             _ => "check the address and that its name resolves",
         }

@@ -372,7 +372,7 @@ async fn a_drain_ends_at_its_deadline_or_at_the_second_signal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_taken_says_so() {
+async fn an_address_that_cannot_be_listened_on_says_why() {
     let (_listener, taken) = guest().await;
     let error = bind(&taken, "tcp:127.0.0.1:1", generous()).await.unwrap_err();
     assert_eq!(error.code(), "shim.listen.address_in_use");
@@ -384,6 +384,11 @@ async fn a_port_that_is_taken_says_so() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), "shim.listen.address_not_here");
+    // No machine is context 4242424242.
+    let error = bind("vsock:4242424242:0", "tcp:127.0.0.1:1", generous())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "shim.listen.no_vsock");
 }
 
 #[tokio::test(flavor = "multi_thread")]
