@@ -3,9 +3,8 @@
 //! nothing and follows no chain.
 
 use bastide_attestation::UnixTime;
-use der::Tag;
 
-use crate::der::{Element, Elements, Fault, bit_string, boolean, context, sequence, time};
+use crate::der::{Element, Elements, Fault, Tag, bit_string, boolean, sequence, time};
 use crate::pss::require_pss_sha384;
 
 /// Most bytes of a certificate. AMD's have at most 1.7 KB.
@@ -88,27 +87,28 @@ impl<'a> Certificate<'a> {
             return Err(Fault("a certificate of at most 4,096 bytes"));
         }
         let mut outer = sequence(der, "a DER certificate with nothing after it")?;
-        let tbs = outer.expect(Tag::Sequence, "tbsCertificate")?;
-        let outer_algorithm = outer.expect(Tag::Sequence, "signatureAlgorithm")?;
-        let signature = outer.expect(Tag::BitString, "signatureValue")?;
+        let tbs = outer.expect(Tag::SEQUENCE, "tbsCertificate")?;
+        let outer_algorithm = outer.expect(Tag::SEQUENCE, "signatureAlgorithm")?;
+        let signature = outer.expect(Tag::BIT_STRING, "signatureValue")?;
         outer.finish("nothing after signatureValue")?;
 
         let mut fields = Elements::new(tbs.content);
-        let version = fields.expect(context(0), "version 3")?;
+        let version = fields.expect(Tag::context::<0>(), "version 3")?;
         if version.content != [0x02, 0x01, 0x02] {
             return Err(Fault("version 3"));
         }
-        let serial = fields.expect(Tag::Integer, "serialNumber")?;
-        let inner_algorithm = fields.expect(Tag::Sequence, "signature")?;
+        let serial = fields.expect(Tag::INTEGER, "serialNumber")?;
+        let inner_algorithm = fields.expect(Tag::SEQUENCE, "signature")?;
         if inner_algorithm.raw != outer_algorithm.raw {
             return Err(Fault("the same algorithm inside and outside tbsCertificate"));
         }
-        let issuer = fields.expect(Tag::Sequence, "issuer")?;
-        let validity = fields.expect(Tag::Sequence, "validity")?;
+        let issuer = fields.expect(Tag::SEQUENCE, "issuer")?;
+        let validity = fields.expect(Tag::SEQUENCE, "validity")?;
         let (not_before, not_after) = read_validity(validity)?;
-        let subject = fields.expect(Tag::Sequence, "subject")?;
-        let spki = fields.expect(Tag::Sequence, "subjectPublicKeyInfo")?;
-        let (extensions, duplicate_extension) = read_extensions(fields.expect(context(3), "extensions")?)?;
+        let subject = fields.expect(Tag::SEQUENCE, "subject")?;
+        let spki = fields.expect(Tag::SEQUENCE, "subjectPublicKeyInfo")?;
+        let (extensions, duplicate_extension) =
+            read_extensions(fields.expect(Tag::context::<3>(), "extensions")?)?;
         fields.finish("nothing after extensions")?;
 
         Ok(Self {
@@ -182,16 +182,16 @@ pub(crate) fn common_name(name: &[u8]) -> Option<&str> {
     let mut relative_names = sequence(name, "a name").ok()?;
     let mut found = None;
     while !relative_names.is_empty() {
-        let set = relative_names.expect(Tag::Set, "a relative name").ok()?;
+        let set = relative_names.expect(Tag::SET, "a relative name").ok()?;
         let mut attributes = Elements::new(set.content);
         while !attributes.is_empty() {
-            let attribute = attributes.expect(Tag::Sequence, "an attribute").ok()?;
+            let attribute = attributes.expect(Tag::SEQUENCE, "an attribute").ok()?;
             let mut parts = Elements::new(attribute.content);
-            let oid = parts.expect(Tag::ObjectIdentifier, "its type").ok()?;
+            let oid = parts.expect(Tag::OID, "its type").ok()?;
             let value = parts.any("its value").ok()?;
             parts.finish("nothing after its value").ok()?;
             if oid.content == COMMON_NAME {
-                if found.is_some() || !matches!(value.tag, Tag::Utf8String | Tag::PrintableString) {
+                if found.is_some() || !matches!(value.tag, Tag::UTF8_STRING | Tag::PRINTABLE_STRING) {
                     return None;
                 }
                 found = Some(core::str::from_utf8(value.content).ok()?);
@@ -217,13 +217,13 @@ fn read_validity(validity: Element<'_>) -> Result<(UnixTime, UnixTime), Fault> {
 
 fn read_key<'a>(spki: Element<'a>) -> Result<PublicKey<'a>, Fault> {
     let mut fields = Elements::new(spki.content);
-    let algorithm = fields.expect(Tag::Sequence, "a key algorithm")?;
-    let bits = fields.expect(Tag::BitString, "a public key")?;
+    let algorithm = fields.expect(Tag::SEQUENCE, "a key algorithm")?;
+    let bits = fields.expect(Tag::BIT_STRING, "a public key")?;
     fields.finish("nothing after the public key")?;
     let key = bit_string(bits.content, "a public key without unused bits")?;
 
     let mut algorithm = Elements::new(algorithm.content);
-    let oid = algorithm.expect(Tag::ObjectIdentifier, "a key algorithm")?;
+    let oid = algorithm.expect(Tag::OID, "a key algorithm")?;
     let parameters = if algorithm.is_empty() {
         None
     } else {
@@ -233,7 +233,7 @@ fn read_key<'a>(spki: Element<'a>) -> Result<PublicKey<'a>, Fault> {
     Ok(match (oid.content, parameters) {
         (RSA_ENCRYPTION, Some(parameters)) if parameters.raw == [0x05, 0x00] => PublicKey::Rsa(key),
         (EC_PUBLIC_KEY, Some(parameters))
-            if parameters.tag == Tag::ObjectIdentifier
+            if parameters.tag == Tag::OID
                 && parameters.content == SECP384R1
                 && key.len() == 97
                 && key.first() == Some(&4) =>
@@ -252,15 +252,13 @@ fn read_extensions(explicit: Element<'_>) -> Result<(Vec<Extension<'_>>, bool), 
         if extensions.len() == MAX_EXTENSIONS {
             return Err(Fault("at most 32 extensions"));
         }
-        let mut fields = Elements::new(list.expect(Tag::Sequence, "an extension")?.content);
-        let oid = fields
-            .expect(Tag::ObjectIdentifier, "an extension's identifier")?
-            .content;
-        let critical = match fields.optional(Tag::Boolean, "critical")? {
+        let mut fields = Elements::new(list.expect(Tag::SEQUENCE, "an extension")?.content);
+        let oid = fields.expect(Tag::OID, "an extension's identifier")?.content;
+        let critical = match fields.optional(Tag::BOOLEAN, "critical")? {
             Some(element) => boolean(element.content, "critical")?,
             None => false,
         };
-        let value = fields.expect(Tag::OctetString, "an extension's value")?.content;
+        let value = fields.expect(Tag::OCTET_STRING, "an extension's value")?.content;
         fields.finish("nothing after an extension's value")?;
         duplicate |= extensions.iter().any(|extension| extension.oid == oid);
         extensions.push(Extension { oid, critical, value });
@@ -271,11 +269,11 @@ fn read_extensions(explicit: Element<'_>) -> Result<(Vec<Extension<'_>>, bool), 
 /// BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLen INTEGER OPTIONAL }
 fn is_authority(value: &[u8]) -> Result<bool, Fault> {
     let mut fields = sequence(value, "basicConstraints")?;
-    let authority = match fields.optional(Tag::Boolean, "basicConstraints")? {
+    let authority = match fields.optional(Tag::BOOLEAN, "basicConstraints")? {
         Some(element) => boolean(element.content, "basicConstraints")?,
         None => false,
     };
-    fields.optional(Tag::Integer, "basicConstraints")?;
+    fields.optional(Tag::INTEGER, "basicConstraints")?;
     fields.finish("basicConstraints")?;
     Ok(authority)
 }
@@ -283,7 +281,7 @@ fn is_authority(value: &[u8]) -> Result<bool, Fault> {
 /// First byte of KeyUsage's bits.
 fn key_usage(value: &[u8]) -> Result<u8, Fault> {
     let mut outer = Elements::new(value);
-    let bits = outer.expect(Tag::BitString, "keyUsage")?;
+    let bits = outer.expect(Tag::BIT_STRING, "keyUsage")?;
     outer.finish("keyUsage")?;
     match bits.content {
         [0..=7, usage, ..] => Ok(*usage),

@@ -2,10 +2,9 @@
 //! strictly; the signature is verified by whoever knows the root.
 
 use bastide_attestation::UnixTime;
-use der::Tag;
 
 use crate::certificate::without_leading_zeros;
-use crate::der::{Elements, Fault, bit_string, context, sequence, time};
+use crate::der::{Elements, Fault, Tag, bit_string, sequence, time};
 use crate::pss::require_pss_sha384;
 
 /// Most bytes of a list. AMD's have about 900.
@@ -39,30 +38,30 @@ impl<'a> RevocationList<'a> {
             return Err(Fault("a revocation list of at most 16,384 bytes"));
         }
         let mut outer = sequence(der, "a DER revocation list with nothing after it")?;
-        let tbs = outer.expect(Tag::Sequence, "tbsCertList")?;
-        let outer_algorithm = outer.expect(Tag::Sequence, "signatureAlgorithm")?;
-        let signature = outer.expect(Tag::BitString, "signatureValue")?;
+        let tbs = outer.expect(Tag::SEQUENCE, "tbsCertList")?;
+        let outer_algorithm = outer.expect(Tag::SEQUENCE, "signatureAlgorithm")?;
+        let signature = outer.expect(Tag::BIT_STRING, "signatureValue")?;
         outer.finish("nothing after signatureValue")?;
 
         let mut fields = Elements::new(tbs.content);
-        if fields.expect(Tag::Integer, "version 2")?.content != [1] {
+        if fields.expect(Tag::INTEGER, "version 2")?.content != [1] {
             return Err(Fault("version 2"));
         }
-        let inner_algorithm = fields.expect(Tag::Sequence, "signature")?;
+        let inner_algorithm = fields.expect(Tag::SEQUENCE, "signature")?;
         if inner_algorithm.raw != outer_algorithm.raw {
             return Err(Fault("the same algorithm inside and outside tbsCertList"));
         }
         require_pss_sha384(outer_algorithm.raw)?;
-        let issuer = fields.expect(Tag::Sequence, "issuer")?;
+        let issuer = fields.expect(Tag::SEQUENCE, "issuer")?;
         let this_update = time(fields.any("thisUpdate")?, "thisUpdate")?;
         let next_update = time(fields.any("nextUpdate")?, "nextUpdate")?;
-        let revoked = match fields.optional(Tag::Sequence, "revokedCertificates")? {
+        let revoked = match fields.optional(Tag::SEQUENCE, "revokedCertificates")? {
             Some(list) => read_revoked(list.content)?,
             None => Vec::new(),
         };
         // AMD's extensions are its key identifier and a number. A critical one
         // could change what the list means (RFC 5280 §5.2).
-        if let Some(extensions) = fields.optional(context(0), "crlExtensions")? {
+        if let Some(extensions) = fields.optional(Tag::context::<0>(), "crlExtensions")? {
             refuse_critical(extensions.content)?;
         }
         fields.finish("nothing after crlExtensions")?;
@@ -90,10 +89,10 @@ fn read_revoked(content: &[u8]) -> Result<Vec<&[u8]>, Fault> {
         if revoked.len() == MAX_ENTRIES {
             return Err(Fault("at most 512 revoked certificates"));
         }
-        let mut entry = Elements::new(list.expect(Tag::Sequence, "a revoked certificate")?.content);
-        let serial = entry.expect(Tag::Integer, "its serial number")?;
+        let mut entry = Elements::new(list.expect(Tag::SEQUENCE, "a revoked certificate")?.content);
+        let serial = entry.expect(Tag::INTEGER, "its serial number")?;
         time(entry.any("its revocation date")?, "its revocation date")?;
-        if let Some(extensions) = entry.optional(Tag::Sequence, "its extensions")? {
+        if let Some(extensions) = entry.optional(Tag::SEQUENCE, "its extensions")? {
             refuse_critical(extensions.raw)?;
         }
         entry.finish("nothing after its extensions")?;
@@ -105,12 +104,12 @@ fn read_revoked(content: &[u8]) -> Result<Vec<&[u8]>, Fault> {
 fn refuse_critical(extensions: &[u8]) -> Result<(), Fault> {
     let mut list = sequence(extensions, "extensions")?;
     while !list.is_empty() {
-        let mut fields = Elements::new(list.expect(Tag::Sequence, "an extension")?.content);
-        fields.expect(Tag::ObjectIdentifier, "an extension's identifier")?;
-        if fields.optional(Tag::Boolean, "critical")?.is_some() {
+        let mut fields = Elements::new(list.expect(Tag::SEQUENCE, "an extension")?.content);
+        fields.expect(Tag::OID, "an extension's identifier")?;
+        if fields.optional(Tag::BOOLEAN, "critical")?.is_some() {
             return Err(Fault("no critical extension in a revocation list"));
         }
-        fields.expect(Tag::OctetString, "an extension's value")?;
+        fields.expect(Tag::OCTET_STRING, "an extension's value")?;
         fields.finish("nothing after an extension's value")?;
     }
     Ok(())

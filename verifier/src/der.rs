@@ -2,13 +2,39 @@
 //! lengths, nothing after the end. Knows no structure; refuses what isn't DER.
 
 use bastide_attestation::UnixTime;
+use der::Decode;
 use der::asn1::{GeneralizedTime, UtcTime};
-use der::{Decode, Header, Reader as _, SliceReader, Tag};
 
 /// Bytes that aren't the DER that was expected, and what was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
 pub(crate) struct Fault(pub(crate) &'static str);
+
+/// An identifier octet: class, constructed bit and a tag number below 31.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tag(u8);
+
+impl Tag {
+    pub(crate) const BOOLEAN: Self = Self(0x01);
+    pub(crate) const INTEGER: Self = Self(0x02);
+    pub(crate) const BIT_STRING: Self = Self(0x03);
+    pub(crate) const OCTET_STRING: Self = Self(0x04);
+    pub(crate) const NULL: Self = Self(0x05);
+    pub(crate) const OID: Self = Self(0x06);
+    pub(crate) const UTF8_STRING: Self = Self(0x0c);
+    pub(crate) const PRINTABLE_STRING: Self = Self(0x13);
+    pub(crate) const IA5_STRING: Self = Self(0x16);
+    const UTC_TIME: Self = Self(0x17);
+    const GENERALIZED_TIME: Self = Self(0x18);
+    pub(crate) const SEQUENCE: Self = Self(0x30);
+    pub(crate) const SET: Self = Self(0x31);
+
+    /// `[NUMBER]`, constructed.
+    pub(crate) const fn context<const NUMBER: u8>() -> Self {
+        const { assert!(NUMBER < 31) };
+        Self(0xa0 | NUMBER)
+    }
+}
 
 /// One element: tag, length and content.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +51,22 @@ pub(crate) struct Element<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Elements<'a>(&'a [u8]);
 
+/// Tag, length of the content, and what follows both. Lengths must be minimal
+/// \[X.690 §10.1\]; nothing here is longer than 64 KiB.
+fn header(bytes: &[u8]) -> Option<(Tag, usize, &[u8])> {
+    let (tag, length, rest) = match bytes {
+        [tag, length @ 0..=0x7f, rest @ ..] => (*tag, u16::from_be_bytes([0, *length]), rest),
+        [tag, 0x81, length @ 0x80..=0xff, rest @ ..] => (*tag, u16::from_be_bytes([0, *length]), rest),
+        [tag, 0x82, high @ 1..=0xff, low, rest @ ..] => (*tag, u16::from_be_bytes([*high, *low]), rest),
+        _ => return None,
+    };
+    // Tag numbers from 31 on take more octets; no format here has one.
+    if tag & 0x1f == 0x1f {
+        return None;
+    }
+    Some((Tag(tag), usize::from(length), rest))
+}
+
 impl<'a> Elements<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
@@ -36,22 +78,11 @@ impl<'a> Elements<'a> {
 
     /// The next element, whatever it is.
     pub(crate) fn any(&mut self, what: &'static str) -> Result<Element<'a>, Fault> {
-        let fault = |_| Fault(what);
-        let mut reader = SliceReader::new(self.0).map_err(fault)?;
-        let header = Header::peek(&reader).map_err(fault)?;
-        let raw = reader.tlv_bytes().map_err(fault)?;
-        let length = usize::try_from(header.length()).map_err(fault)?;
-        let content = raw
-            .len()
-            .checked_sub(length)
-            .and_then(|start| raw.get(start..))
-            .ok_or(Fault(what))?;
-        self.0 = self.0.get(raw.len()..).ok_or(Fault(what))?;
-        Ok(Element {
-            tag: header.tag(),
-            raw,
-            content,
-        })
+        let (tag, length, rest) = header(self.0).ok_or(Fault(what))?;
+        let (content, after) = rest.split_at_checked(length).ok_or(Fault(what))?;
+        let raw = self.0.get(..self.0.len() - after.len()).ok_or(Fault(what))?;
+        self.0 = after;
+        Ok(Element { tag, raw, content })
     }
 
     /// The next element, which must have this tag.
@@ -87,17 +118,9 @@ impl<'a> Elements<'a> {
 /// Content of the one SEQUENCE that `bytes` are.
 pub(crate) fn sequence<'a>(bytes: &'a [u8], what: &'static str) -> Result<Elements<'a>, Fault> {
     let mut outer = Elements::new(bytes);
-    let element = outer.expect(Tag::Sequence, what)?;
+    let element = outer.expect(Tag::SEQUENCE, what)?;
     outer.finish(what)?;
     Ok(Elements::new(element.content))
-}
-
-/// Tag `[number]`, constructed.
-pub(crate) const fn context(number: u32) -> Tag {
-    Tag::ContextSpecific {
-        constructed: true,
-        number: der::TagNumber(number),
-    }
 }
 
 /// An INTEGER's content as a number from 0 to 255; minimal encoding required.
@@ -129,8 +152,8 @@ pub(crate) const fn boolean(content: &[u8], what: &'static str) -> Result<bool, 
 /// UTCTime or GeneralizedTime as RFC 5280 §4.1.2.5 profiles them.
 pub(crate) fn time(element: Element<'_>, what: &'static str) -> Result<UnixTime, Fault> {
     let since_epoch = match element.tag {
-        Tag::UtcTime => UtcTime::from_der(element.raw).map(|time| time.to_unix_duration()),
-        Tag::GeneralizedTime => GeneralizedTime::from_der(element.raw).map(|time| time.to_unix_duration()),
+        Tag::UTC_TIME => UtcTime::from_der(element.raw).map(|time| time.to_unix_duration()),
+        Tag::GENERALIZED_TIME => GeneralizedTime::from_der(element.raw).map(|time| time.to_unix_duration()),
         _ => return Err(Fault(what)),
     };
     since_epoch
@@ -164,6 +187,10 @@ mod tests {
         for bytes in [
             &[0x30, 0x80, 0, 0][..],
             &[0x30, 0x81, 0x01, 0x05],
+            &[0x30, 0x82, 0x00, 0x01, 0x05],
+            &[0x30, 0x83, 0x00, 0x00, 0x01, 0x05],
+            &[0x3f, 0x20, 0x00],
+            &[0x30],
             &[0x30, 0x02, 0x05],
             &[0x30, 0x00, 0x00],
             &[],
@@ -180,6 +207,11 @@ mod tests {
             while let Ok(element) = elements.any("anything") {
                 let _ = time(element, "a time");
                 prop_assert!(element.raw.ends_with(element.content));
+                // Whatever is read here, a full DER library reads too, and the same.
+                let mut oracle = der::SliceReader::new(element.raw).unwrap();
+                if let Ok(header) = der::Header::decode(&mut oracle) {
+                    prop_assert_eq!(usize::try_from(header.length()).unwrap(), element.content.len());
+                }
             }
         }
     }

@@ -16,17 +16,17 @@ pub(crate) fn of_report(authentic: &Authentic<SnpReport>) -> BTreeMap<&'static s
     let mut facts = BTreeMap::from([
         ("anchor", endorsed.anchor.clone()),
         ("author_key_digest", hex::encode(report.author_key_digest())),
-        ("chip_id", report.chip_id().to_string()),
+        ("chip_id", hex::encode(report.chip_id().as_bytes())),
         ("committed_tcb", endorsed.tcb.committed.to_string()),
         ("current_tcb", endorsed.tcb.current.to_string()),
         ("family_id", hex::encode(report.family_id())),
         ("firmware", format!("{major}.{minor}.{build}")),
         ("guest_svn", report.guest_svn().to_string()),
-        ("host_data", report.host_data().to_string()),
+        ("host_data", hex::encode(report.host_data().as_bytes())),
         ("id_key_digest", hex::encode(report.id_key_digest())),
         ("image_id", hex::encode(report.image_id())),
         ("launch_tcb", endorsed.tcb.launch.to_string()),
-        ("measurement", report.measurement().to_string()),
+        ("measurement", hex::encode(report.measurement().as_bytes())),
         (
             "platform_info",
             format!("0x{:016x}", report.platform_info().bits()),
@@ -35,8 +35,8 @@ pub(crate) fn of_report(authentic: &Authentic<SnpReport>) -> BTreeMap<&'static s
         ("product", endorsed.product.name().to_owned()),
         // By the signed bytes: (r, n-s) is a second valid signature of the same report.
         ("report_digest", hex::encode(sha384(&[report.signed_bytes()]))),
-        ("report_data", report.report_data().to_string()),
-        ("report_id", report.report_id().to_string()),
+        ("report_data", hex::encode(report.report_data().as_bytes())),
+        ("report_id", hex::encode(report.report_id().as_bytes())),
         ("reported_tcb", endorsed.tcb.reported.to_string()),
         ("signing_key", key_name(endorsed.key).to_owned()),
         ("version", report.version().to_string()),
@@ -55,12 +55,12 @@ pub(crate) fn of_report(authentic: &Authentic<SnpReport>) -> BTreeMap<&'static s
 /// Facts of a statement that REPORT_DATA vouches for.
 pub(crate) fn of_statement(statement: &EpochStatement) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
-        ("boot_id", statement.boot_id.to_string()),
-        ("configuration", statement.configuration.to_string()),
+        ("boot_id", hex::encode(statement.boot_id.as_bytes())),
+        ("configuration", hex::encode(statement.configuration.as_bytes())),
         ("depth", statement.depth.to_string()),
         ("epoch", statement.epoch.to_string()),
-        ("model", statement.model.to_string()),
-        ("receipt_key", statement.receipt_key.to_string()),
+        ("model", hex::encode(statement.model.as_bytes())),
+        ("receipt_key", hex::encode(statement.receipt_key.as_bytes())),
         ("time_ms", statement.time_ms.to_string()),
         (
             "time_source",

@@ -2,9 +2,7 @@
 //! its meaning: AMD's certificates spell the default trailerField out until
 //! 2023 and leave it out since late 2024, so comparing bytes would refuse half.
 
-use der::Tag;
-
-use crate::der::{Elements, Fault, context, sequence, small_integer};
+use crate::der::{Elements, Fault, Tag, sequence, small_integer};
 
 /// 1.2.840.113549.1.1.10
 const ID_RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
@@ -22,21 +20,21 @@ const WHAT: &str = "RSASSA-PSS with SHA-384, MGF1 with SHA-384 and a 48-byte sal
 pub(crate) fn require_pss_sha384(algorithm: &[u8]) -> Result<(), Fault> {
     let mut fields = sequence(algorithm, WHAT)?;
     require_oid(&mut fields, ID_RSASSA_PSS)?;
-    let parameters = fields.expect(Tag::Sequence, WHAT)?;
+    let parameters = fields.expect(Tag::SEQUENCE, WHAT)?;
     fields.finish(WHAT)?;
 
     // Every default of the parameters is SHA-1's, so none but the trailer may be absent.
     let mut parameters = Elements::new(parameters.content);
-    let hash = parameters.expect(context(0), WHAT)?;
+    let hash = parameters.expect(Tag::context::<0>(), WHAT)?;
     require_sha384(hash.content)?;
-    let mask = parameters.expect(context(1), WHAT)?;
+    let mask = parameters.expect(Tag::context::<1>(), WHAT)?;
     let mut mask = sequence(mask.content, WHAT)?;
     require_oid(&mut mask, ID_MGF1)?;
-    let mask_hash = mask.expect(Tag::Sequence, WHAT)?;
+    let mask_hash = mask.expect(Tag::SEQUENCE, WHAT)?;
     mask.finish(WHAT)?;
     require_sha384(mask_hash.raw)?;
-    require_integer(parameters.expect(context(2), WHAT)?.content, SALT_BYTES)?;
-    if let Some(trailer) = parameters.optional(context(3), WHAT)? {
+    require_integer(parameters.expect(Tag::context::<2>(), WHAT)?.content, SALT_BYTES)?;
+    if let Some(trailer) = parameters.optional(Tag::context::<3>(), WHAT)? {
         require_integer(trailer.content, TRAILER_BC)?;
     }
     parameters.finish(WHAT)
@@ -47,7 +45,7 @@ pub(crate) fn require_pss_sha384(algorithm: &[u8]) -> Result<(), Fault> {
 fn require_sha384(algorithm: &[u8]) -> Result<(), Fault> {
     let mut fields = sequence(algorithm, WHAT)?;
     require_oid(&mut fields, ID_SHA384)?;
-    if let Some(null) = fields.optional(Tag::Null, WHAT)?
+    if let Some(null) = fields.optional(Tag::NULL, WHAT)?
         && !null.content.is_empty()
     {
         return Err(Fault(WHAT));
@@ -56,7 +54,7 @@ fn require_sha384(algorithm: &[u8]) -> Result<(), Fault> {
 }
 
 fn require_oid(fields: &mut Elements<'_>, oid: &[u8]) -> Result<(), Fault> {
-    if fields.expect(Tag::ObjectIdentifier, WHAT)?.content == oid {
+    if fields.expect(Tag::OID, WHAT)?.content == oid {
         Ok(())
     } else {
         Err(Fault(WHAT))
@@ -65,7 +63,7 @@ fn require_oid(fields: &mut Elements<'_>, oid: &[u8]) -> Result<(), Fault> {
 
 fn require_integer(explicit: &[u8], number: u8) -> Result<(), Fault> {
     let mut fields = Elements::new(explicit);
-    let integer = fields.expect(Tag::Integer, WHAT)?;
+    let integer = fields.expect(Tag::INTEGER, WHAT)?;
     fields.finish(WHAT)?;
     if small_integer(integer.content) == Some(number) {
         Ok(())

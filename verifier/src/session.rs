@@ -64,8 +64,8 @@ fn check_report_data(report: &SnpReport, expected: &ReportData, ledger: &mut Led
         CheckId::ReportData,
         equal,
         Rejection::ReportData,
-        expected.to_string(),
-        got.to_string(),
+        hex::encode(expected.as_bytes()),
+        hex::encode(got.as_bytes()),
     );
     equal
 }
@@ -139,7 +139,7 @@ fn evaluate_statement(
             allowed.contains(&statement.model),
             Rejection::ModelNotAllowed,
             pins(allowed.len(), "manifest"),
-            statement.model.to_string(),
+            hex::encode(statement.model.as_bytes()),
         ),
         None => ledger.skip(CheckId::Model, IGNORED),
     }

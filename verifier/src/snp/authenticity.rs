@@ -313,11 +313,12 @@ fn require_chip(report: &SnpReport, hwid: &[u8], ledger: &mut Ledger) -> Result<
     if chip.is_zero() {
         return Err(ledger.fail(id, Rejection::ChipIdZero, expected, "no chip (all zero)"));
     }
+    let got = format!("chip {}", hex::encode(chip.as_bytes()));
     let padding = chip.as_bytes().strip_prefix(hwid);
     if !padding.is_some_and(|padding| padding.iter().all(|byte| *byte == 0)) {
-        return Err(ledger.fail(id, Rejection::HwidMismatch, expected, format!("chip {chip}")));
+        return Err(ledger.fail(id, Rejection::HwidMismatch, expected, got));
     }
-    ledger.pass_against(id, expected, format!("chip {chip}"));
+    ledger.pass_against(id, expected, got);
     Ok(())
 }
 
@@ -340,6 +341,12 @@ fn describe_roots(anchor: &Anchor) -> Vec<String> {
         (anchor.intermediate_name(), anchor.intermediate.spki),
     ]
     .into_iter()
-    .map(|(name, spki)| format!("{}: {name} sha256:{spki}{mark}", anchor.name))
+    .map(|(name, spki)| {
+        format!(
+            "{}: {name} sha256:{}{mark}",
+            anchor.name,
+            hex::encode(spki.as_bytes())
+        )
+    })
     .collect()
 }

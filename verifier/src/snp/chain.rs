@@ -11,7 +11,6 @@ use bastide_attestation::{SpkiDigest, UnixTime, binding, sha256};
 use crate::anchors::{Anchor, Pin, SIMULATION_KEYS};
 use crate::certificate::{Certificate, PublicKey, common_name};
 use crate::crl::RevocationList;
-use crate::crypto::Crypto;
 use crate::ledger::{CheckId, Ledger, Refused};
 use crate::policy::CrlMode;
 use crate::rejection::Rejection;
@@ -22,29 +21,30 @@ const MAX_CHAIN: usize = 8;
 /// Most characters of a foreign name in a verdict.
 const MAX_NAME: usize = 40;
 
-/// Signatures that were verified before, by digest of issuer key and signed
-/// object. Whether a signature verifies never changes; whether a certificate
+/// Signatures that were verified before: issuer key and the signed object, byte
+/// for byte. Whether a signature verifies never changes; whether a certificate
 /// is valid, pinned or revoked is decided anew each time.
 #[derive(Debug, Default)]
-pub(crate) struct Memo(Mutex<VecDeque<([u8; 32], [u8; 32])>>);
+pub(crate) struct Memo(Mutex<VecDeque<(SpkiDigest, Vec<u8>)>>);
 
 impl Memo {
-    /// A chain, its CRL and the leaves of a few dozen nodes.
+    /// A chain, its CRL and the leaves of a few dozen nodes: at most 1 MiB.
     const CAPACITY: usize = 64;
 
-    fn knows(&self, key: &([u8; 32], [u8; 32])) -> bool {
+    fn knows(&self, issuer: &SpkiDigest, whole: &[u8]) -> bool {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .contains(key)
+            .iter()
+            .any(|(known_issuer, known)| known_issuer == issuer && known == whole)
     }
 
-    fn remember(&self, key: ([u8; 32], [u8; 32])) {
+    fn remember(&self, issuer: SpkiDigest, whole: &[u8]) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() == Self::CAPACITY {
             known.pop_front();
         }
-        known.push_back(key);
+        known.push_back((issuer, whole.to_vec()));
     }
 }
 
@@ -60,15 +60,13 @@ pub(crate) struct IssuerKey<'a> {
 impl IssuerKey<'_> {
     /// Whether this key signed `tbs`, which is a part of `whole`.
     pub(crate) fn signed(&self, trust: &Trust<'_>, whole: &[u8], tbs: &[u8], signature: &[u8]) -> bool {
-        // `whole` contains `tbs` and the signature: its digest stands for both.
-        let key = (*self.spki.as_bytes(), sha256(&[whole]));
-        if trust.memo.knows(&key) {
+        // `whole` contains `tbs` and the signature, and so stands for both.
+        if trust.memo.knows(&self.spki, whole) {
             return true;
         }
-        let crypto: &dyn Crypto = trust.crypto;
-        let holds = crypto.rsa_pss_sha384_verify(self.key, tbs, signature);
+        let holds = trust.crypto.rsa_pss_sha384_verify(self.key, tbs, signature);
         if holds {
-            trust.memo.remember(key);
+            trust.memo.remember(self.spki, whole);
         }
         holds
     }
@@ -148,7 +146,11 @@ pub(crate) fn verify_chain<'t, 'a>(
     require_signed(root, &root_key, CheckId::Root, trust, ledger)?;
     ledger.pass_against(
         CheckId::Root,
-        format!("{} sha256:{}", anchor.name, anchor.root.spki),
+        format!(
+            "{} sha256:{}",
+            anchor.name,
+            hex::encode(anchor.root.spki.as_bytes())
+        ),
         anchor.root_name(),
     );
 
@@ -177,7 +179,11 @@ pub(crate) fn verify_chain<'t, 'a>(
     require_signed(intermediate, &root_key, id, trust, ledger)?;
     ledger.pass_against(
         id,
-        format!("{} sha256:{}", anchor.name, anchor.intermediate.spki),
+        format!(
+            "{} sha256:{}",
+            anchor.name,
+            hex::encode(anchor.intermediate.spki.as_bytes())
+        ),
         anchor.intermediate_name(),
     );
 

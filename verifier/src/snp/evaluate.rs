@@ -68,7 +68,7 @@ pub(crate) fn evaluate(authentic: &Authentic<SnpReport>, policy: &Policy, ledger
             allowed.contains(&report.measurement()),
             Rejection::LaunchNotAllowed,
             pins(allowed.len(), "measurement"),
-            report.measurement().to_string(),
+            hex::encode(report.measurement().as_bytes()),
         ),
         None => ledger.skip(CheckId::Launch, IGNORED),
     }

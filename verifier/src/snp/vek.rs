@@ -3,10 +3,9 @@
 //! what is missing, repeated or belongs to the other kind of key is refused.
 
 use bastide_attestation::snp::{Generation, SigningKey, TcbVersion};
-use der::Tag;
 
 use crate::certificate::Certificate;
-use crate::der::{Elements, small_integer};
+use crate::der::{Elements, Tag, small_integer};
 use crate::rejection::Rejection;
 
 /// 1.3.6.1.4.1.3704.1
@@ -142,7 +141,7 @@ impl<'a> Reader<'_, 'a> {
     fn level(&self, suffix: &[u8], extension: &'static str) -> Result<u8, VekFault> {
         let mut value = Elements::new(self.required(suffix, extension)?);
         let malformed = malformed(extension, "not an INTEGER from 0 to 255");
-        let integer = value.expect(Tag::Integer, "").map_err(|_| malformed)?;
+        let integer = value.expect(Tag::INTEGER, "").map_err(|_| malformed)?;
         value.finish("").map_err(|_| malformed)?;
         small_integer(integer.content).ok_or(malformed)
     }
@@ -150,7 +149,7 @@ impl<'a> Reader<'_, 'a> {
     fn text(&self, suffix: &[u8], extension: &'static str) -> Result<&'a str, VekFault> {
         let mut value = Elements::new(self.required(suffix, extension)?);
         let malformed = malformed(extension, "not an IA5String of printable characters");
-        let text = value.expect(Tag::Ia5String, "").map_err(|_| malformed)?;
+        let text = value.expect(Tag::IA5_STRING, "").map_err(|_| malformed)?;
         value.finish("").map_err(|_| malformed)?;
         core::str::from_utf8(text.content)
             .ok()
@@ -168,7 +167,7 @@ impl<'a> Reader<'_, 'a> {
         }
         let malformed = malformed("hwID", "not the number of bytes that this generation has");
         let mut wrapped = Elements::new(value);
-        let octets = wrapped.expect(Tag::OctetString, "").map_err(|_| malformed)?;
+        let octets = wrapped.expect(Tag::OCTET_STRING, "").map_err(|_| malformed)?;
         wrapped.finish("").map_err(|_| malformed)?;
         if octets.content.len() == length {
             Ok(octets.content)
