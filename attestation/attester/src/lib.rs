@@ -5,6 +5,7 @@
 //! An attester takes the bytes of a statement, never 64 bytes of a caller's:
 //! REPORT_DATA is always `bastide_attestation::binding::report_data`.
 //!
+//! - [`device`]: a real SEV-SNP guest, through configfs-tsm or `/dev/sev-guest`;
 //! - `simulator` (feature, off by default): AMD's formats, signed under roots
 //!   whose keys are public in this repository. A build without the feature has
 //!   no such module:
@@ -26,6 +27,7 @@
     )
 )]
 
+pub mod device;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 
