@@ -91,6 +91,48 @@ const OURS: &[(&str, Advice)] = &[
             remedy: "update whichever of the two is older, the node or this verifier",
         },
     ),
+    (
+        "receipt.key",
+        Advice {
+            likely: "another key signed the receipt than the enclave of this evidence attested",
+            remedy: "use the evidence that was kept with the receipt; if it is that, do not rely on the receipt",
+        },
+    ),
+    (
+        "receipt.statement",
+        Advice {
+            likely: "the receipt was made under another epoch than this evidence is of",
+            remedy: "use the evidence that was kept with the receipt",
+        },
+    ),
+    (
+        "receipt.model",
+        Advice {
+            likely: "the receipt names another model than the enclave attested",
+            remedy: "do not rely on the answer",
+        },
+    ),
+    (
+        "receipt.nonce",
+        Advice {
+            likely: "the receipt was made for another connection",
+            remedy: "do not rely on the answer",
+        },
+    ),
+    (
+        "receipt.request",
+        Advice {
+            likely: "the request or the salt is not the one that the receipt commits to",
+            remedy: "use the exact bytes that were sent, and the salt that came with the receipt",
+        },
+    ),
+    (
+        "receipt.response",
+        Advice {
+            likely: "the answer or the salt is not the one that the receipt commits to",
+            remedy: "use the exact bytes that were received; for streams up to and including `data: [DONE]`",
+        },
+    ),
 ];
 
 /// Advice for a code, if the code is known.

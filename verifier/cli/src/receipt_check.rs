@@ -194,6 +194,24 @@ pub(crate) fn require(
     }
 }
 
+/// The claims for JSON: counts are numbers, digests whole.
+pub(crate) fn object(receipt: &Receipt) -> serde_json::Value {
+    let claims = receipt.claims();
+    let [prompt, completion] = claims.usage;
+    let mut members: serde_json::Map<_, _> = facts(receipt)
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    for (name, count) in [
+        ("sequence", claims.sequence),
+        ("prompt_tokens", prompt),
+        ("completion_tokens", completion),
+    ] {
+        members.insert(name.to_owned(), count.into());
+    }
+    members.into()
+}
+
 /// The claims as text, in a stable order.
 pub(crate) fn facts(receipt: &Receipt) -> Vec<(&'static str, String)> {
     let claims = receipt.claims();

@@ -175,7 +175,7 @@ async fn ask(conversation: &mut Conversation, messages: &[Value], console: &Cons
         console.object(&json!({
             "schema": "bastide.chat/v1",
             "answer": turn.text,
-            "receipt": receipt_check::facts(&turn.receipt).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "receipt": receipt_check::object(&turn.receipt),
             "saved": turn.kept,
         }))?;
     }

@@ -26,7 +26,8 @@ const SCHEMA: &str = "bastide.inspect/v1";
 /// Say what a file is and what it claims; verifies nothing
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-It knows SNP reports, evidence envelopes, receipts, certificates (DER or PEM) and policies.
+It knows SNP reports, evidence envelopes, receipts, policies, and certificates and revocation
+lists in DER or PEM.
 -v and --output json show digests whole.
 
 Examples:
@@ -107,9 +108,7 @@ fn recognise(bytes: &[u8], path: &Path) -> Result<(&'static str, Fields), Fault>
     }
     match bytes {
         // DER: a SEQUENCE with a two-byte length.
-        [0x30, 0x82, ..] => certificate::fields(bytes)
-            .map(|fields| ("certificate", fields))
-            .map_err(unknown),
+        [0x30, 0x82, ..] => of_der(bytes).map_err(unknown),
         // CBOR tag 18: COSE_Sign1.
         [0xd2, ..] => receipt(bytes).map(|fields| ("receipt", fields)).map_err(unknown),
         // CBOR map.
@@ -119,7 +118,7 @@ fn recognise(bytes: &[u8], path: &Path) -> Result<(&'static str, Fields), Fault>
         _ => {
             let text = std::str::from_utf8(bytes).map_err(|_| unknown(String::new()))?;
             if text.contains("-----BEGIN ") {
-                return certificates(bytes)
+                return of_pem(bytes)
                     .map(|fields| ("certificates", fields))
                     .map_err(unknown);
             }
@@ -168,21 +167,31 @@ fn evidence(bytes: &[u8]) -> Result<Fields, String> {
             Err(error) => text(name, format!("unreadable: {error}")),
         });
     }
-    let crl = endorsements.crl.as_ref().map_or(0, Vec::len);
-    fields.push(text("CRL bytes", crl));
+    if let Some(crl) = &endorsements.crl {
+        fields.push(match certificate::revocations(crl) {
+            Ok(fields) => part("CRL", fields),
+            Err(error) => text("CRL", format!("unreadable: {error}")),
+        });
+    }
     Ok(fields)
 }
 
-fn certificates(bytes: &[u8]) -> Result<Fields, String> {
+fn of_der(der: &[u8]) -> Result<(&'static str, Fields), String> {
+    match certificate::fields(der) {
+        Ok(fields) => Ok(("certificate", fields)),
+        Err(error) => certificate::revocations(der)
+            .map(|fields| ("revocation list", fields))
+            .map_err(|_| error),
+    }
+}
+
+fn of_pem(bytes: &[u8]) -> Result<Fields, String> {
     let found = pem_certificates(bytes).map_err(|error| error.to_string())?;
     let fields = found.iter().enumerate().map(|(at, der)| {
-        let name = format!("{}", at + 1);
-        match certificate::fields(der) {
-            Ok(fields) => part(&name, fields),
-            Err(error) => text(&name, format!("no certificate: {error}")),
-        }
+        let (kind, fields) = of_der(der)?;
+        Ok(part(&format!("{} {kind}", at + 1), fields))
     });
-    Ok(fields.collect())
+    fields.collect()
 }
 
 fn policy(bytes: &[u8]) -> Result<Fields, String> {

@@ -105,16 +105,15 @@ fn read(path: &std::path::Path) -> Result<Receipt, Fault> {
 
 fn show(arguments: &ShowArguments, console: &Console) -> Result<u8, Fault> {
     let receipt = read(&arguments.receipt)?;
-    let facts = receipt_check::facts(&receipt);
     if console.json() {
         console.object(&json!({
             "schema": "bastide.receipt/v1",
             "verified": false,
-            "receipt": facts.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "receipt": receipt_check::object(&receipt),
         }))?;
         return Ok(exit::ACCEPTED);
     }
-    let leaves = facts
+    let leaves = receipt_check::facts(&receipt)
         .iter()
         .map(|(name, value)| Tree::leaf(format!("{name:<17}  {}", brief(value))))
         .collect();
@@ -168,7 +167,7 @@ fn verify(arguments: &VerifyArguments, console: &Console) -> Result<u8, Fault> {
             "verdict": outcome.decision,
             "code": outcome.code,
             "checks": checks,
-            "receipt": receipt_check::facts(&receipt).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "receipt": receipt_check::object(&receipt),
             "evidence": verdict,
         }))?;
     } else {

@@ -3,6 +3,7 @@
 //! closed is dropped when it is found.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bastide_attested_tls::{AttestedConnection, NodeAddress};
 
@@ -14,6 +15,9 @@ use crate::verdict_view::SIMULATED;
 
 /// Idle connections that are worth keeping.
 const MAX_IDLE: usize = 16;
+/// How long a node that was not admitted is tried after all others: a dead
+/// one must not cost its time-out on every request.
+const SET_BACK: Duration = Duration::from_secs(10);
 
 /// Nodes in the order to try them, and idle connections to them.
 #[derive(Debug)]
@@ -22,8 +26,16 @@ pub(crate) struct Pool {
     nodes: Vec<NodeAddress>,
     console: Console,
     idle: Mutex<Vec<AttestedConnection>>,
-    /// What was last said about each node, so that it is said once.
-    said: Mutex<Vec<Option<&'static str>>>,
+    standing: Mutex<Vec<Standing>>,
+}
+
+/// What is remembered of a node. Nothing here admits it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    /// What was last said about it, so that it is said once.
+    said: Option<&'static str>,
+    /// When it was last not admitted.
+    refused: Option<Instant>,
 }
 
 const ADMITTED: &str = "admitted";
@@ -31,13 +43,13 @@ const ADMITTED: &str = "admitted";
 impl Pool {
     /// A pool without connections.
     pub(crate) fn new(gate: Gate, nodes: Vec<NodeAddress>, console: Console) -> Self {
-        let said = Mutex::new(vec![None; nodes.len()]);
+        let standing = Mutex::new(vec![Standing::default(); nodes.len()]);
         Self {
             gate,
             nodes,
             console,
             idle: Mutex::new(Vec::new()),
-            said,
+            standing,
         }
     }
 
@@ -50,7 +62,9 @@ impl Pool {
             return Ok(connection);
         }
         let mut refusals = Vec::new();
-        for (at, node) in self.nodes.iter().enumerate() {
+        let order = order(&lock(&self.standing), Instant::now());
+        for at in order {
+            let Some(node) = self.nodes.get(at) else { continue };
             match self.gate.connect(node).await {
                 Ok(connection) => {
                     self.report_admitted(at, &connection);
@@ -89,15 +103,17 @@ impl Pool {
         }
     }
 
-    /// Whether this news about the node is new.
-    fn is_news(&self, at: usize, news: &'static str) -> bool {
-        let mut said = lock(&self.said);
-        said.get_mut(at)
-            .is_some_and(|last| last.replace(news) != Some(news))
+    /// Remembers what became of a node; says whether that is news.
+    fn remember(&self, at: usize, news: &'static str, refused: Option<Instant>) -> bool {
+        let mut standing = lock(&self.standing);
+        standing.get_mut(at).is_some_and(|node| {
+            node.refused = refused;
+            node.said.replace(news) != Some(news)
+        })
     }
 
     fn report_admitted(&self, at: usize, connection: &AttestedConnection) {
-        if !self.is_news(at, ADMITTED) {
+        if !self.remember(at, ADMITTED, None) {
             return;
         }
         let verdict = &connection.result().verdict;
@@ -114,7 +130,7 @@ impl Pool {
     }
 
     fn report_refused(&self, at: usize, refusal: &Refusal) {
-        if self.is_news(at, refusal.code) {
+        if self.remember(at, refusal.code, Some(Instant::now())) {
             let paint = self.console.err();
             self.console
                 .warn(&format!("{}  {}", paint.bad("BLOCKED"), explain(refusal)));
@@ -122,7 +138,38 @@ impl Pool {
     }
 }
 
+/// Nodes as they were named; those that were refused a moment ago after the others.
+fn order(standing: &[Standing], now: Instant) -> Vec<usize> {
+    let set_back = |at: &usize| {
+        standing
+            .get(*at)
+            .and_then(|node| node.refused)
+            .is_some_and(|refused| now.duration_since(refused) < SET_BACK)
+    };
+    let (last, mut first): (Vec<_>, Vec<_>) = (0..standing.len()).partition(set_back);
+    first.extend(last);
+    first
+}
+
 /// The data is valid at every moment, so that a panic elsewhere doesn't taint it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_node_goes_behind_the_others_for_a_while_and_is_never_left_out() {
+        let now = Instant::now();
+        let mut standing = vec![Standing::default(); 3];
+        assert_eq!(order(&standing, now), [0, 1, 2]);
+        standing[0].refused = Some(now);
+        assert_eq!(order(&standing, now), [1, 2, 0]);
+        standing[1].refused = Some(now);
+        standing[2].refused = Some(now);
+        assert_eq!(order(&standing, now), [0, 1, 2]);
+        assert_eq!(order(&standing[..1], now + SET_BACK), [0]);
+    }
 }

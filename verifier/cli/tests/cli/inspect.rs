@@ -10,6 +10,7 @@ fn reports_and_certificates_are_named_and_marked_unverified() {
         ("turin-v5/report.bin", "SNP report", "fmc"),
         ("turin-v5/vcek.der", "certificate", "SEV-VCEK"),
         ("endorsements/ask-ark-genoa.pem", "certificates", "ARK-Genoa"),
+        ("endorsements/crl-genoa.pem", "certificates", "revocation list"),
     ] {
         let path = snp.join(file).display().to_string();
         let human = run(&["inspect", &path]);
