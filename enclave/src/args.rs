@@ -1,0 +1,279 @@
+//! The command line: what an operator can say. Parses and checks ranges;
+//! opens nothing.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::server::{LONGEST_LEASE, Limits, MOST_TOKENS};
+
+const EXAMPLES: &str = "\
+Examples:
+  In an SEV-SNP guest, listening to the host's relay over vsock:
+    bastide-enclave serve --model /models/bastide-5m --listen vsock:4433 --vek /etc/bastide/vcek.der
+
+  On any machine, with a build that can simulate (nothing is confidential):
+    bastide-enclave serve --model enclave/engine/models/bastide-5m --attester simulator
+
+  The digest that a policy pins, with its parts:
+    bastide-enclave manifest --model /models/bastide-5m
+
+Exit codes: 0 stopped when asked to, 1 cannot start or cannot attest any more, 2 wrong usage.
+One JSON line on stdout says when it is ready; logs are JSON lines on stderr and never hold content.";
+
+/// Serves a language model inside a confidential VM, over attested TLS.
+#[derive(Debug, Parser)]
+#[command(name = "bastide-enclave", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a model until SIGTERM.
+    #[command(after_help = EXAMPLES)]
+    Serve(Box<ServeArgs>),
+    /// Print a model's manifest digest and its parts as JSON.
+    Manifest {
+        /// Directory with config.json, *.safetensors, tokenizer.json and chat_template.jinja.
+        #[arg(long, value_name = "DIR")]
+        model: PathBuf,
+    },
+}
+
+/// What to serve, where, and within which limits.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Directory with config.json, *.safetensors, tokenizer.json and chat_template.jinja.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Where clients come in: tcp:IP:PORT (port 0 takes a free one) or vsock:PORT.
+    #[arg(long, value_name = "ADDRESS", default_value = "tcp:127.0.0.1:0")]
+    pub listen: ListenAddress,
+    /// Where /metrics, /livez and /readyz are answered in plain HTTP; a loopback address.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = loopback)]
+    pub metrics_listen: SocketAddr,
+    /// Where evidence comes from.
+    #[arg(long, value_enum, default_value_t = AttesterChoice::Auto)]
+    pub attester: AttesterChoice,
+    /// The processor to simulate; with --attester simulator.
+    #[arg(long, value_enum, value_name = "GENERATION")]
+    pub simulated_generation: Option<SimulatedGeneration>,
+    /// VCEK or VLEK to send along, DER or PEM, if the host gives none.
+    #[arg(long, value_name = "FILE")]
+    pub vek: Option<PathBuf>,
+    /// ASK or ASVK, then ARK, to send along, DER or PEM.
+    #[arg(long, value_name = "FILE", requires = "vek")]
+    pub chain: Option<PathBuf>,
+    /// The ARK's revocation list to send along, DER or PEM.
+    #[arg(long, value_name = "FILE", requires = "vek")]
+    pub crl: Option<PathBuf>,
+    /// Also write the ready line to this file.
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+    /// Threads that one generation computes with; all of the machine's if left out.
+    #[arg(long, value_name = "N")]
+    pub engine_threads: Option<NonZeroUsize>,
+    /// Limits; each is part of the configuration digest in the evidence.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Where evidence comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AttesterChoice {
+    /// configfs-tsm, or else /dev/sev-guest.
+    Auto,
+    /// /dev/sev-guest.
+    SevGuest,
+    /// /sys/kernel/config/tsm/report.
+    ConfigfsTsm,
+    /// No hardware: keys that everyone knows. In builds with the `simulator` feature only.
+    Simulator,
+}
+
+/// The processor to simulate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SimulatedGeneration {
+    /// EPYC 9004.
+    Genoa,
+    /// EPYC 9005.
+    Turin,
+}
+
+/// Where clients come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A vsock port, for any peer.
+    Vsock(u32),
+}
+
+impl ListenAddress {
+    /// The kind, for the configuration digest.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "tcp",
+            Self::Vsock(_) => "vsock",
+        }
+    }
+}
+
+impl core::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::Vsock(port) => write!(f, "vsock:{port}"),
+        }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected `tcp:IP:PORT` or `vsock:PORT`, for example `tcp:127.0.0.1:4433`";
+        match text.split_once(':') {
+            Some(("tcp", address)) => address.parse().map(Self::Tcp).map_err(|_| expected),
+            Some(("vsock", port)) => port.parse().map(Self::Vsock).map_err(|_| expected),
+            _ => Err(expected),
+        }
+    }
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "expected `IP:PORT`, for example `127.0.0.1:9090`".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(format!(
+            "metrics are for the inside of the VM: expected a loopback address, got `{}`",
+            address.ip()
+        ))
+    }
+}
+
+/// Limits, as flags.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Largest request body, bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(1024..=64 * 1024 * 1024))]
+    pub max_body_bytes: u32,
+    /// Largest request head, bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024, value_parser = clap::value_parser!(u32).range(8192..=1024 * 1024))]
+    pub max_header_bytes: u32,
+    /// Connections at once.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_connections: u32,
+    /// Longest silence between requests on a connection, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub idle_seconds: u32,
+    /// Longest TLS handshake, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub handshake_seconds: u32,
+    /// Longest time from the handshake to the attest request, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub attest_seconds: u32,
+    /// How long one attestation lets a connection be used, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub lease_seconds: u32,
+    /// Longest time for one request and its answer, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub request_seconds: u32,
+    /// Generations at once.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub generations: u32,
+    /// Generations that may wait; one more is answered 503.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub queue: u32,
+    /// Most tokens that one request may ask for.
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_TOKENS)))]
+    pub max_tokens: u32,
+    /// Longest time to finish running requests after SIGTERM, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub drain_seconds: u32,
+}
+
+impl From<&LimitArgs> for Limits {
+    fn from(args: &LimitArgs) -> Self {
+        let count = |number: u32| usize::try_from(number).expect("a usize has at least 32 bits here");
+        let seconds = |number: u32| Duration::from_secs(u64::from(number));
+        Self {
+            body_bytes: count(args.max_body_bytes),
+            header_bytes: count(args.max_header_bytes),
+            connections: count(args.max_connections),
+            idle: seconds(args.idle_seconds),
+            handshake: seconds(args.handshake_seconds),
+            attest: seconds(args.attest_seconds),
+            lease: seconds(args.lease_seconds).min(LONGEST_LEASE),
+            request: seconds(args.request_seconds),
+            generations: count(args.generations),
+            queue: count(args.queue),
+            tokens: args.max_tokens,
+            drain: seconds(args.drain_seconds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command, ListenAddress};
+    use crate::server::Limits;
+    use clap::{CommandFactory as _, Parser as _};
+
+    fn serve(extra: &[&str]) -> Result<Limits, String> {
+        let args = ["bastide-enclave", "serve", "--model", "m"].iter().chain(extra);
+        match Cli::try_parse_from(args)
+            .map_err(|error| error.to_string())?
+            .command
+        {
+            Command::Serve(args) => Ok(Limits::from(&args.limits)),
+            Command::Manifest { .. } => Err("manifest".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_flags_default_to_the_default_limits() {
+        Cli::command().debug_assert();
+        assert_eq!(serve(&[]).unwrap(), Limits::default());
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        assert_eq!("vsock:7".parse(), Ok(ListenAddress::Vsock(7)));
+        assert_eq!(
+            "tcp:[::1]:7".parse::<ListenAddress>().unwrap().to_string(),
+            "tcp:[::1]:7"
+        );
+        for bad in [
+            "",
+            "tcp",
+            "tcp:localhost:1",
+            "vsock:x",
+            "udp:127.0.0.1:1",
+            "127.0.0.1:1",
+        ] {
+            assert!(bad.parse::<ListenAddress>().is_err(), "{bad}");
+        }
+        assert!(
+            serve(&["--metrics-listen", "0.0.0.0:1"])
+                .unwrap_err()
+                .contains("loopback")
+        );
+        assert!(serve(&["--lease-seconds", "301"]).is_err());
+        assert!(serve(&["--queue", "0"]).is_err());
+        assert!(serve(&["--chain", "c.pem"]).is_err());
+    }
+}

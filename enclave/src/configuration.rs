@@ -1,0 +1,97 @@
+//! The digest of the configuration, which goes into every statement: whatever
+//! the operator can set that changes what an enclave permits. Ports, paths of
+//! files and names for people are not in it.
+
+use std::time::Duration;
+
+use bastide_attestation::codec::MapBuilder;
+use bastide_attestation::{PolicyDigest, sha256};
+
+use crate::server::Limits;
+
+const LABEL: &[u8] = b"bastide-enclave-configuration-v1\0";
+
+/// SHA-256 over a label and the deterministic CBOR of the configuration:
+/// 1 attester, 2 listener's kind, 3 to 14 the limits in the order of
+/// [`Limits`]' fields, bytes, counts or milliseconds.
+#[must_use]
+pub fn configuration_digest(limits: &Limits, attester: &str, listener: &str) -> PolicyDigest {
+    let Limits {
+        body_bytes,
+        header_bytes,
+        connections,
+        idle,
+        handshake,
+        attest,
+        lease,
+        request,
+        generations,
+        queue,
+        tokens,
+        drain,
+    } = limits;
+    let map = MapBuilder::new()
+        .text(1, attester)
+        .text(2, listener)
+        .uint(3, count(*body_bytes))
+        .uint(4, count(*header_bytes))
+        .uint(5, count(*connections))
+        .uint(6, milliseconds(*idle))
+        .uint(7, milliseconds(*handshake))
+        .uint(8, milliseconds(*attest))
+        .uint(9, milliseconds(*lease))
+        .uint(10, milliseconds(*request))
+        .uint(11, count(*generations))
+        .uint(12, count(*queue))
+        .uint(13, u64::from(*tokens))
+        .uint(14, milliseconds(*drain));
+    PolicyDigest::new(sha256(&[LABEL, &map.encode()]))
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::configuration_digest;
+    use crate::server::Limits;
+    use std::time::Duration;
+
+    #[test]
+    fn every_setting_changes_the_digest() {
+        let base = Limits::default();
+        let second = Duration::from_secs(1);
+        let mut digests = vec![
+            configuration_digest(&base, "simulator", "tcp"),
+            configuration_digest(&base, "sev-guest", "tcp"),
+            configuration_digest(&base, "simulator", "vsock"),
+        ];
+        let changes: [fn(&mut Limits, Duration); 12] = [
+            |limits, _| limits.body_bytes += 1,
+            |limits, _| limits.header_bytes += 1,
+            |limits, _| limits.connections += 1,
+            |limits, by| limits.idle += by,
+            |limits, by| limits.handshake += by,
+            |limits, by| limits.attest += by,
+            |limits, by| limits.lease += by,
+            |limits, by| limits.request += by,
+            |limits, _| limits.generations += 1,
+            |limits, _| limits.queue += 1,
+            |limits, _| limits.tokens += 1,
+            |limits, by| limits.drain += by,
+        ];
+        for change in changes {
+            let mut limits = base.clone();
+            change(&mut limits, second);
+            digests.push(configuration_digest(&limits, "simulator", "tcp"));
+        }
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), 15);
+    }
+}

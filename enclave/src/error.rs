@@ -1,0 +1,180 @@
+//! Why the enclave doesn't start, with what to do about it and the exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+use bastide_attestation::AttesterError;
+use bastide_attested_tls::{IdentityError, LaneError};
+use bastide_engine::LoadError;
+
+use crate::identity::NoRandomness;
+
+const UNENDORSED: &str = "get this chip's VCEK or VLEK, its chain and CRL from the host or from AMD's key server, and give \
+                          their files with `--vek`, `--chain` and `--crl`";
+
+/// Why the enclave doesn't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The simulator was asked for in a build that has none.
+    #[error("this build can't simulate: it was built without the `simulator` feature")]
+    NoSimulator,
+    /// Flags that contradict each other.
+    #[error("{what}")]
+    Usage {
+        /// Which, and why.
+        what: &'static str,
+    },
+    /// The process could not give up core dumps and being traced.
+    #[error("the process can't be hardened")]
+    Hardening(#[source] io::Error),
+    /// The log filter could not be installed.
+    #[error("another log subscriber is installed already")]
+    Telemetry,
+    /// The asynchronous runtime could not be started.
+    #[error("the runtime can't be started")]
+    Runtime(#[source] io::Error),
+    /// No random numbers.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The model is refused.
+    #[error("the model in `{}` is refused", .dir.display())]
+    Model {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<LoadError>,
+    },
+    /// There is nothing to attest with.
+    #[error("no evidence can be produced here")]
+    Attester(#[source] AttesterError),
+    /// The TLS identity could not be made.
+    #[error("the TLS identity can't be made")]
+    Identity(#[from] IdentityError),
+    /// The attestation lane could not be started.
+    #[error("the attestation lane can't be started")]
+    Lane(#[source] LaneError),
+    /// The enclave could not attest itself.
+    #[error("the enclave can't attest itself")]
+    SelfAttestation(#[source] LaneError),
+    /// A thread could not be started.
+    #[error("the generation threads can't be started")]
+    Threads(#[source] io::Error),
+    /// An address can't be listened on.
+    #[error("can't listen on `{address}`")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The ready line could not be written.
+    #[error("the ready line can't be written to {to}")]
+    Ready {
+        /// `stdout` or the file.
+        to: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// The stable dotted code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSimulator => "start.no_simulator",
+            Self::Usage { .. } => "start.usage",
+            Self::Hardening(_) => "start.hardening",
+            Self::Telemetry => "start.telemetry",
+            Self::Runtime(_) => "start.runtime",
+            Self::Randomness(_) => "start.randomness",
+            Self::Model { source, .. } => source.code(),
+            Self::Attester(AttesterError::Unendorsed { .. }) => "start.unendorsed",
+            Self::Attester(_) => "start.attester",
+            Self::Identity(_) => "start.identity",
+            Self::Lane(error) | Self::SelfAttestation(error) => error.code(),
+            Self::Threads(_) => "start.threads",
+            Self::Listen { .. } => "start.listen",
+            Self::Ready { .. } => "start.ready",
+        }
+    }
+
+    /// The process exit code: 2 for wrong usage, else 1.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoSimulator | Self::Usage { .. } => 2,
+            _ => 1,
+        }
+    }
+
+    /// What to do, where that can be said.
+    #[must_use]
+    pub const fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::NoSimulator => Some(
+                "run it in an SEV-SNP guest with `--attester auto`, or build one for trying out with \
+                 `cargo build -p bastide-enclave --features simulator`",
+            ),
+            Self::Attester(AttesterError::Unendorsed { .. }) => Some(UNENDORSED),
+            Self::Attester(_) => Some(
+                "start it inside an SEV-SNP guest whose kernel offers configfs-tsm or /dev/sev-guest, as a user who \
+                 may open it; to try it without hardware, use a build with the `simulator` feature",
+            ),
+            Self::Model { .. } => {
+                Some("copy the model directory again, whole, and compare it with its manifest.json")
+            }
+            Self::Listen { .. } => Some("choose a free address of this machine, or port 0 for any free port"),
+            Self::SelfAttestation(LaneError::Attester(AttesterError::Unendorsed { .. })) => Some(UNENDORSED),
+            Self::SelfAttestation(_) => {
+                Some("see whether the security processor answers on this host; a restart of the VM may help")
+            }
+            _ => None,
+        }
+    }
+
+    /// Everything an operator needs, in a few lines.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = format!("bastide-enclave: {}: {self}", self.code());
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        if let Some(remedy) = self.remedy() {
+            text.push_str("\n  do: ");
+            text.push_str(remedy);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StartError;
+    use bastide_attestation::AttesterError;
+
+    #[test]
+    fn a_report_has_code_cause_and_remedy() {
+        let error = StartError::Attester(AttesterError::Unavailable {
+            reason: "no device".to_owned(),
+        });
+        let report = error.report();
+        assert!(
+            report.starts_with("bastide-enclave: start.attester: no evidence"),
+            "{report}"
+        );
+        assert!(
+            report.contains("no device") && report.contains("\n  do: "),
+            "{report}"
+        );
+        assert_eq!(error.exit_code(), 1);
+        assert_eq!(StartError::NoSimulator.exit_code(), 2);
+    }
+}

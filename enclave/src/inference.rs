@@ -1,0 +1,135 @@
+//! Generations on threads of their own, apart from the network's: a fixed
+//! number runs, a fixed number waits, one more is refused. Text comes back
+//! through a bounded channel; when its receiver is gone, the generation stops.
+
+mod worker;
+
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::{io, thread};
+
+use bastide_attestation::FinishReason;
+use bastide_engine::Model;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::api::{ApiError, Message, Parameters, TokenLogprob};
+use crate::metrics::Metrics;
+
+/// Pieces that may wait for a slow client before its generation pauses.
+const PIECES: usize = 256;
+
+/// What a generation is asked.
+#[derive(Debug)]
+pub(crate) struct Prompt {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) parameters: Parameters,
+    /// Most tokens of the answer where the client sets no limit.
+    pub(crate) most_tokens: u32,
+    /// When it is no longer wanted.
+    pub(crate) until: Instant,
+    /// How long that was from the start, in seconds, for the error's text.
+    pub(crate) limit_seconds: u64,
+}
+
+/// What is known before the first token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Started {
+    pub(crate) prompt_tokens: u64,
+    /// Most tokens the answer may have.
+    pub(crate) most_tokens: u32,
+}
+
+/// What a running generation says.
+pub(crate) enum Event {
+    /// More of the answer.
+    Piece(Piece),
+    /// The end.
+    Ended {
+        finish: FinishReason,
+        completion_tokens: u64,
+    },
+}
+
+/// What one token added to the answer.
+pub(crate) struct Piece {
+    /// Its text; empty while a character or a stop text may be incomplete.
+    pub(crate) text: Zeroizing<String>,
+    /// Its probabilities, if they were asked for.
+    pub(crate) logprobs: Vec<TokenLogprob>,
+}
+
+/// A generation's way back.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    /// Whether it starts.
+    pub(crate) started: oneshot::Receiver<Result<Started, ApiError>>,
+    /// Its text. Ending without [`Event::Ended`] is a failure.
+    pub(crate) events: mpsc::Receiver<Result<Event, ApiError>>,
+}
+
+struct Job {
+    prompt: Prompt,
+    started: oneshot::Sender<Result<Started, ApiError>>,
+    events: mpsc::Sender<Result<Event, ApiError>>,
+}
+
+/// The queue of generations. Its threads end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Inference {
+    queue: SyncSender<Job>,
+    metrics: Arc<Metrics>,
+}
+
+impl Inference {
+    /// Starts `threads` threads on `model`, with room for `waiting` generations.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(crate) fn start(
+        model: &Arc<Model>,
+        threads: usize,
+        waiting: usize,
+        metrics: &Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let (queue, jobs) = sync_channel(waiting);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for number in 0..threads {
+            let (model, jobs, metrics) = (Arc::clone(model), Arc::clone(&jobs), Arc::clone(metrics));
+            thread::Builder::new()
+                .name(format!("generation-{number}"))
+                .spawn(move || worker::run(&model, &jobs, &metrics))?;
+        }
+        Ok(Self {
+            queue,
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// Queues a generation.
+    ///
+    /// # Errors
+    /// [`ApiError::Overloaded`] if the queue is full.
+    pub(crate) fn submit(&self, prompt: Prompt) -> Result<Generation, ApiError> {
+        let (started, starts) = oneshot::channel();
+        let (events, receiver) = mpsc::channel(PIECES);
+        let job = Job {
+            prompt,
+            started,
+            events,
+        };
+        self.metrics.queued.inc();
+        self.queue.try_send(job).map_err(|error| {
+            self.metrics.queued.dec();
+            match error {
+                TrySendError::Full(_) => ApiError::Overloaded,
+                TrySendError::Disconnected(_) => ApiError::Internal,
+            }
+        })?;
+        Ok(Generation {
+            started: starts,
+            events: receiver,
+        })
+    }
+}

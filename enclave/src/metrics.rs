@@ -1,0 +1,241 @@
+//! Counters for the operator, in the Prometheus text format. No label or value
+//! ever comes from a request: the only label is an outcome of a fixed list.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use bastide_attested_tls::LaneCounters;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Content type of the text format.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How a chat completion request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    /// Answered to its end, with a receipt.
+    Answered,
+    /// Refused for what it asked.
+    Refused,
+    /// Refused because the connection wasn't attested.
+    NotAttested,
+    /// Refused for load or because the process stops.
+    Overloaded,
+    /// Cut off by the time limit.
+    TimedOut,
+    /// The client went away.
+    Abandoned,
+    /// Our own fault.
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: Outcome,
+}
+
+/// All counters. Cheap to update from any thread.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<OutcomeLabel, Counter>,
+    /// Tokens read.
+    pub(crate) prompt_tokens: Counter,
+    /// Tokens written.
+    pub(crate) completion_tokens: Counter,
+    /// Connections open now, the handshake included.
+    pub(crate) connections: Gauge,
+    /// Connections closed because there were too many.
+    pub(crate) connections_refused: Counter,
+    /// TLS handshakes that failed.
+    pub(crate) handshake_failures: Counter,
+    /// Generations that wait for a thread.
+    pub(crate) queued: Gauge,
+    /// Generations that run.
+    pub(crate) running: Gauge,
+    ready: Gauge,
+    attest: Attest,
+}
+
+/// Mirrors of the lane's own counters.
+#[derive(Debug, Default)]
+struct Attest {
+    epochs: Counter,
+    sessions: Counter,
+    failures: Counter,
+    waiting: Gauge,
+}
+
+impl Metrics {
+    /// Registers every metric; all start at zero.
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("bastide_enclave"),
+            requests: Family::default(),
+            prompt_tokens: Counter::default(),
+            completion_tokens: Counter::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            handshake_failures: Counter::default(),
+            queued: Gauge::default(),
+            running: Gauge::default(),
+            ready: Gauge::default(),
+            attest: Attest::default(),
+        };
+        for outcome in Outcome::ALL {
+            // Creating it is enough for it to be listed with 0.
+            drop(metrics.requests.get_or_create(&OutcomeLabel { outcome }));
+        }
+        let registry = &mut metrics.registry;
+        for (name, help, counter) in [
+            ("prompt_tokens", "Tokens read", &metrics.prompt_tokens),
+            ("completion_tokens", "Tokens written", &metrics.completion_tokens),
+            (
+                "connections_refused",
+                "Connections closed because there were too many",
+                &metrics.connections_refused,
+            ),
+            (
+                "handshake_failures",
+                "TLS handshakes that failed",
+                &metrics.handshake_failures,
+            ),
+            ("attest_epochs", "Hardware reports made", &metrics.attest.epochs),
+            (
+                "attest_sessions",
+                "Sessions given evidence",
+                &metrics.attest.sessions,
+            ),
+            (
+                "attest_failures",
+                "Attempts at a hardware report that failed",
+                &metrics.attest.failures,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, gauge) in [
+            ("connections", "Connections open now", &metrics.connections),
+            ("generations_queued", "Generations that wait", &metrics.queued),
+            ("generations_running", "Generations that run", &metrics.running),
+            (
+                "attest_waiting",
+                "Sessions that wait for evidence",
+                &metrics.attest.waiting,
+            ),
+            ("ready", "1 if a prompt may be sent here", &metrics.ready),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register(
+            "requests",
+            "Chat completions by outcome",
+            metrics.requests.clone(),
+        );
+        metrics
+    }
+
+    /// Counts a finished chat completion.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.requests.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// The text format, with the lane's counters as they are now.
+    pub(crate) fn render(&self, ready: bool, lane: &LaneCounters) -> String {
+        self.ready.set(i64::from(ready));
+        for (counter, value) in [
+            (&self.attest.epochs, lane.epochs),
+            (&self.attest.sessions, lane.sessions),
+            (&self.attest.failures, lane.failures),
+        ] {
+            counter.inner().store(value, Ordering::Relaxed);
+        }
+        self.attest
+            .waiting
+            .set(i64::try_from(lane.waiting).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string can't fail");
+        text
+    }
+}
+
+impl Outcome {
+    const ALL: [Self; 7] = [
+        Self::Answered,
+        Self::Refused,
+        Self::NotAttested,
+        Self::Overloaded,
+        Self::TimedOut,
+        Self::Abandoned,
+        Self::Failed,
+    ];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::NotAttested => "not_attested",
+            Self::Overloaded => "overloaded",
+            Self::TimedOut => "timed_out",
+            Self::Abandoned => "abandoned",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The outcome of an answer with this status.
+    pub(crate) const fn of_status(status: u16) -> Self {
+        match status {
+            403 => Self::NotAttested,
+            400..=499 => Self::Refused,
+            503 => Self::Overloaded,
+            504 => Self::TimedOut,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.word().encode(encoder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Metrics, Outcome};
+    use bastide_attested_tls::LaneCounters;
+
+    #[test]
+    fn the_text_has_every_series_from_the_start_and_no_other_label() {
+        let metrics = Metrics::new();
+        metrics.count(Outcome::Answered);
+        let lane = LaneCounters {
+            epochs: 3,
+            sessions: 9,
+            failures: 0,
+            waiting: 2,
+        };
+        let text = metrics.render(true, &lane);
+        for line in [
+            "bastide_enclave_requests_total{outcome=\"answered\"} 1",
+            "bastide_enclave_requests_total{outcome=\"failed\"} 0",
+            "bastide_enclave_attest_epochs_total 3",
+            "bastide_enclave_attest_waiting 2",
+            "bastide_enclave_ready 1",
+            "bastide_enclave_completion_tokens_total 0",
+        ] {
+            assert!(text.lines().any(|got| got == line), "{line} in\n{text}");
+        }
+        for line in text.lines().filter(|line| line.contains('{')) {
+            assert!(
+                line.starts_with("bastide_enclave_requests_total{outcome="),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! HTTP/1.1 over attested TLS: who may connect, for how long, and what each
+//! path answers. The states of a connection are the protocol's: PENDING until
+//! it is attested, ATTESTED for a lease, closed after that or on any failure.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `accept` | the listeners and the number of connections |
+//! | `connection` | one connection's task and its deadlines |
+//! | `session` | what is known of one connection: binding, lease, running request |
+//! | `route` | paths and methods, and what needs a lease |
+//! | `attest` | evidence for this connection |
+//! | `chat` | a completion, whole or streamed, with its receipt |
+//! | `body` | request bodies in, answers out |
+//! | `monitor` | liveness, readiness and metrics on a plain loopback port |
+
+mod accept;
+mod attest;
+mod body;
+mod chat;
+mod connection;
+mod limits;
+mod monitor;
+mod route;
+mod session;
+
+use std::sync::Arc;
+
+use bastide_attestation::ManifestDigest;
+use bastide_attested_tls::{LaneM, ServerIdentity};
+
+use crate::drain::Lifecycle;
+use crate::inference::Inference;
+use crate::metrics::Metrics;
+use crate::receipts::Ledger;
+
+pub(crate) use accept::{Listener, serve};
+pub use limits::Limits;
+pub(crate) use limits::{LONGEST_LEASE, MOST_TOKENS};
+pub(crate) use monitor::monitor;
+
+/// The model as clients see it.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelCard {
+    /// Its name in the API.
+    pub(crate) name: String,
+    /// Digest of its manifest.
+    pub(crate) manifest: ManifestDigest,
+    /// When it was loaded, seconds since the Unix epoch.
+    pub(crate) loaded: u64,
+}
+
+impl ModelCard {
+    /// `fp_` and the first 16 hex digits of the manifest digest.
+    pub(crate) fn fingerprint(&self) -> String {
+        let digest = self.manifest.to_string();
+        format!("fp_{}", digest.get(..16).unwrap_or_default())
+    }
+}
+
+/// Everything that connections share.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) limits: Limits,
+    pub(crate) identity: ServerIdentity,
+    pub(crate) lane: LaneM,
+    pub(crate) model: ModelCard,
+    pub(crate) inference: Inference,
+    pub(crate) ledger: Ledger,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) life: Arc<Lifecycle>,
+}
+
+#[cfg(test)]
+mod tests;

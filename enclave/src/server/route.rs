@@ -1,0 +1,153 @@
+//! Paths and methods. Everything under `/v1/` needs an attested connection;
+//! evidence, liveness and readiness don't, and carry nothing of a user.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bastide_attestation::ATTEST_PATH;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+
+use super::body::AnswerBody;
+use super::session::Session;
+use super::{attest, chat};
+use crate::api::{ApiError, model, model_list};
+use crate::drain::Lifecycle;
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const API: &str = "/v1/";
+
+/// Answers one request; a failure is an answer too.
+pub(super) async fn answer(
+    session: Arc<Session>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let in_flight = session.begin();
+    let answered = dispatch(&session, request, in_flight.until()).await;
+    let mut response = answered.unwrap_or_else(|error| refusal(&error));
+    if session.node.life.is_draining() {
+        close(&mut response);
+    }
+    Ok(response.map(|body| body.during(in_flight)))
+}
+
+async fn dispatch(
+    session: &Arc<Session>,
+    request: Request<Incoming>,
+    until: tokio::time::Instant,
+) -> Result<Response<AnswerBody>, ApiError> {
+    let node = &session.node;
+    let path = request.uri().path();
+    if path.starts_with(API) && session.lease().is_none() {
+        if path == chat::PATH {
+            chat::count_refusal(node, &ApiError::AttestationRequired);
+        }
+        return Err(ApiError::AttestationRequired);
+    }
+    match path {
+        ATTEST_PATH => {
+            only(&request, &Method::POST, "POST")?;
+            attest::evidence(session, request).await
+        }
+        chat::PATH => {
+            only(&request, &Method::POST, "POST")?;
+            chat::completion(session, request, until).await
+        }
+        "/v1/models" => {
+            only(&request, &Method::GET, "GET")?;
+            Ok(with_type(
+                AnswerBody::whole(model_list(&node.model.name, node.model.loaded)),
+                JSON,
+            ))
+        }
+        _ if path.strip_prefix("/v1/models/").is_some() => {
+            only(&request, &Method::GET, "GET")?;
+            if path.strip_prefix("/v1/models/") != Some(node.model.name.as_str()) {
+                return Err(ApiError::ModelNotFound {
+                    served: node.model.name.clone(),
+                });
+            }
+            Ok(with_type(
+                AnswerBody::whole(model(&node.model.name, node.model.loaded)),
+                JSON,
+            ))
+        }
+        "/livez" | "/readyz" => {
+            only(&request, &Method::GET, "GET")?;
+            Ok(health(path, &node.life))
+        }
+        _ => Err(ApiError::NotFound),
+    }
+}
+
+/// What `/livez` and `/readyz` answer.
+pub(super) fn health(path: &str, life: &Lifecycle) -> Response<AnswerBody> {
+    let (fine, word) = match path {
+        "/livez" => (true, "live\n"),
+        _ if life.is_ready() => (true, "ready\n"),
+        _ if life.is_draining() => (false, "draining\n"),
+        _ => (false, "starting\n"),
+    };
+    let mut response = with_type(AnswerBody::whole(word), TEXT);
+    if !fine {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+/// A 200 that nobody may store.
+pub(super) fn with_type(body: AnswerBody, media_type: HeaderValue) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// An error as an answer.
+pub(super) fn refusal(error: &ApiError) -> Response<AnswerBody> {
+    let mut response = with_type(AnswerBody::whole(error.to_json()), JSON);
+    *response.status_mut() = error.status();
+    if let Some(seconds) = error.retry_after() {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let ApiError::Method { allow } = error {
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if error.closes() {
+        close(&mut response);
+    }
+    response
+}
+
+fn close(response: &mut Response<AnswerBody>) {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+pub(super) fn only<B>(request: &Request<B>, method: &Method, name: &'static str) -> Result<(), ApiError> {
+    if request.method() == method {
+        Ok(())
+    } else {
+        Err(ApiError::Method { allow: name })
+    }
+}
+
+/// Whether the body says it is of this media type, parameters aside.
+pub(super) fn require_type(headers: &HeaderMap, expected: &'static str) -> Result<(), ApiError> {
+    let essence = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    match essence {
+        Some(essence) if essence.trim().eq_ignore_ascii_case(expected) => Ok(()),
+        _ => Err(ApiError::MediaType { expected }),
+    }
+}

@@ -1,0 +1,218 @@
+//! From settings to a serving enclave and down again: model, keys, evidence of
+//! itself, listeners; then service until drained or unattestable.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bastide_attestation::{Attester, Binder};
+use bastide_attested_tls::{EnclaveFacts, LaneHealth, LaneLimits, LaneM, ServerIdentity};
+use tokio::net::TcpListener;
+use tokio::time::{interval, timeout};
+
+use crate::args::ListenAddress;
+use crate::clock;
+use crate::configuration::configuration_digest;
+use crate::drain::Lifecycle;
+use crate::error::StartError;
+use crate::identity::{Boot, random};
+use crate::inference::Inference;
+use crate::metrics::Metrics;
+use crate::model;
+use crate::ready::Ready;
+use crate::receipts::Ledger;
+use crate::server::{Limits, Listener, ModelCard, Node, monitor, serve};
+use crate::telemetry::ops;
+
+/// How often the lane's health is looked at.
+const HEALTH: Duration = Duration::from_millis(500);
+
+/// What an enclave is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The model's directory.
+    pub model: PathBuf,
+    /// Where clients come in.
+    pub listen: ListenAddress,
+    /// Where metrics and health are answered.
+    pub metrics_listen: SocketAddr,
+    /// Threads that one generation computes with; all if `None`.
+    pub engine_threads: Option<NonZeroUsize>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// How an enclave's service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop, and did.
+    Drained,
+    /// It can't attest any more until the VM boots again.
+    Unattestable,
+}
+
+/// A started enclave: it has attested itself and listens.
+#[derive(Debug)]
+pub struct Enclave {
+    pub(crate) node: Arc<Node>,
+    listener: Listener,
+    monitor: TcpListener,
+    ready: Ready,
+}
+
+impl Enclave {
+    /// Loads the model, makes this boot's keys, attests itself once, listens.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is missing and what to do.
+    pub async fn start(settings: Settings, attester: Arc<dyn Attester>) -> Result<Self, StartError> {
+        let Settings {
+            model: dir,
+            listen,
+            metrics_listen,
+            engine_threads,
+            limits,
+        } = settings;
+        let model = tokio::task::spawn_blocking(move || model::load(&dir, engine_threads))
+            .await
+            .map_err(|error| StartError::Runtime(error.into()))??;
+        let model = Arc::new(model);
+        let manifest = model::manifest(&model).digest();
+        let boot = Boot::generate()?;
+        let attester_name = attester.name();
+        let facts = EnclaveFacts {
+            boot_id: boot.id,
+            session_key: boot.session_key,
+            receipt_key: boot.receipts.thumbprint(),
+            model: manifest,
+            configuration: configuration_digest(&limits, attester_name, listen.kind()),
+            // There is no debug mode to be in: nothing shows more in any build.
+            debug: false,
+        };
+        let lane = LaneM::start(attester, facts, LaneLimits::default()).map_err(StartError::Lane)?;
+        let identity = ServerIdentity::generate()?;
+        lane.attest(Binder::new(random()?))
+            .await
+            .map_err(StartError::SelfAttestation)?;
+        let metrics = Arc::new(Metrics::new());
+        let inference = Inference::start(&model, limits.generations, limits.queue, &metrics)
+            .map_err(StartError::Threads)?;
+        let listener = bind(listen).await?;
+        let monitor = TcpListener::bind(metrics_listen)
+            .await
+            .map_err(|source| refused(&metrics_listen, source))?;
+        let addresses = listener.address().and_then(|listen| {
+            let metrics = monitor.local_addr()?.to_string();
+            Ok((listen, metrics))
+        });
+        let (listen, metrics_address) = addresses.map_err(|source| refused(&listen, source))?;
+        let simulated = attester_name == "simulator";
+        let ready = Ready::new(
+            listen,
+            metrics_address,
+            model.name().to_owned(),
+            &manifest,
+            simulated,
+        );
+        let node = Node {
+            limits,
+            identity,
+            lane,
+            model: ModelCard {
+                name: model.name().to_owned(),
+                manifest,
+                loaded: clock::now().as_secs(),
+            },
+            inference,
+            ledger: Ledger::new(boot.receipts, manifest),
+            metrics,
+            life: Arc::new(Lifecycle::new()),
+        };
+        node.life.become_ready();
+        ops!(
+            INFO,
+            "enclave.ready",
+            attester = attester_name,
+            listen = ready.listen.as_str(),
+            metrics = ready.metrics.as_str(),
+            model = ready.model.as_str(),
+            manifest = ready.manifest.as_str(),
+            simulated = simulated,
+        );
+        Ok(Self {
+            node: Arc::new(node),
+            listener,
+            monitor,
+            ready,
+        })
+    }
+
+    /// Where it can be reached.
+    #[must_use]
+    pub const fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// The switch that takes it down.
+    #[must_use]
+    pub fn life(&self) -> Arc<Lifecycle> {
+        Arc::clone(&self.node.life)
+    }
+
+    /// Serves until drained. Requests that then still run get the drain limit's
+    /// time; what is left after it is cut.
+    pub async fn run(self) -> Ended {
+        let Self {
+            node,
+            listener,
+            monitor: monitor_listener,
+            ..
+        } = self;
+        let monitor = tokio::spawn(monitor(Arc::clone(&node), monitor_listener));
+        let watch = tokio::spawn(watch(Arc::clone(&node)));
+        serve(Arc::clone(&node), listener).await;
+        let finished = timeout(node.limits.drain, node.life.connections().wait()).await;
+        ops!(
+            INFO,
+            "enclave.drained",
+            phase = if finished.is_ok() { "finished" } else { "cut" },
+        );
+        monitor.abort();
+        watch.abort();
+        match node.lane.health() {
+            LaneHealth::Healthy => Ended::Drained,
+            LaneHealth::Unattestable(_) => Ended::Unattestable,
+        }
+    }
+}
+
+/// Takes the enclave down when it can't attest any more: sessions that are
+/// attested may finish, nobody new can be served.
+async fn watch(node: Arc<Node>) {
+    let mut tick = interval(HEALTH);
+    loop {
+        tick.tick().await;
+        if let LaneHealth::Unattestable(reason) = node.lane.health() {
+            ops!(ERROR, "enclave.unattestable", cause = reason.as_str());
+            node.life.drain();
+            return;
+        }
+    }
+}
+
+async fn bind(listen: ListenAddress) -> Result<Listener, StartError> {
+    match listen {
+        ListenAddress::Tcp(address) => Listener::tcp(address).await,
+        ListenAddress::Vsock(port) => Listener::vsock(port),
+    }
+    .map_err(|source| refused(&listen, source))
+}
+
+fn refused(address: &impl ToString, source: std::io::Error) -> StartError {
+    StartError::Listen {
+        address: address.to_string(),
+        source,
+    }
+}

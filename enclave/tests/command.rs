@@ -1,0 +1,115 @@
+//! The command as an operator meets it when something is missing: exit code,
+//! a clear line on stderr, nothing on stdout. This build has no simulator.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn run(args: &[&str], model: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bastide-enclave"))
+        .args(args)
+        .arg("--model")
+        .arg(model)
+        .output()
+        .unwrap()
+}
+
+fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/models/bastide-5m")
+}
+
+fn refused(output: &Output, code: i32, words: &[&str]) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(output.stdout.is_empty());
+    for word in words {
+        assert!(message.contains(word), "`{word}` in: {message}");
+    }
+}
+
+#[cfg(not(feature = "simulator"))]
+#[test]
+fn a_build_without_the_simulator_says_so() {
+    let output = run(&["serve", "--attester", "simulator"], &model());
+    refused(
+        &output,
+        2,
+        &["start.no_simulator", "this build can't simulate", "do: "],
+    );
+}
+
+#[test]
+fn a_machine_without_the_device_says_so() {
+    if Path::new("/dev/sev-guest").exists() || Path::new("/sys/kernel/config/tsm/report").exists() {
+        println!("ignored: this machine can attest");
+        return;
+    }
+    for attester in ["auto", "sev-guest", "configfs-tsm"] {
+        let output = run(&["serve", "--attester", attester], &model());
+        refused(&output, 1, &["start.attester", "SEV-SNP", "do: "]);
+    }
+}
+
+#[test]
+fn wrong_flags_are_usage_errors() {
+    refused(
+        &run(&["serve", "--listen", "udp:1"], &model()),
+        2,
+        &["tcp:IP:PORT"],
+    );
+    refused(
+        &run(&["serve", "--metrics-listen", "0.0.0.0:1"], &model()),
+        2,
+        &["loopback"],
+    );
+    refused(
+        &run(&["serve", "--max-tokens", "0"], &model()),
+        2,
+        &["--max-tokens"],
+    );
+    refused(
+        &run(&["serve", "--simulated-generation", "turin"], &model()),
+        2,
+        &["--attester simulator"],
+    );
+}
+
+#[test]
+fn a_models_manifest_is_printed_and_a_broken_model_is_refused() {
+    let output = run(&["manifest"], &model());
+    assert_eq!(output.status.code(), Some(0));
+    let described: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(described["schema"], "bastide.model-manifest/v1");
+    assert_eq!(described["manifest"].as_str().unwrap().len(), 64);
+
+    let folder = tempfile::tempdir().unwrap();
+    refused(
+        &run(&["manifest"], folder.path()),
+        1,
+        &["model.read", "config.json", "do: "],
+    );
+    for entry in fs::read_dir(model()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let weights = folder.path().join("model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
+    refused(
+        &run(&["manifest"], folder.path()),
+        1,
+        &["model.safetensors", "do: "],
+    );
+    fs::write(&weights, &whole).unwrap();
+    let config = fs::read_to_string(folder.path().join("config.json")).unwrap();
+    let wider = config.replace("\"hidden_size\": 256", "\"hidden_size\": 320");
+    assert_ne!(config, wider);
+    fs::write(folder.path().join("config.json"), wider).unwrap();
+    refused(&run(&["manifest"], folder.path()), 1, &["model.", "do: "]);
+}
+
+#[test]
+fn an_endorsement_file_that_is_missing_is_named() {
+    let vek = ["serve", "--attester", "auto", "--vek", "/nowhere/vcek.der"];
+    refused(&run(&vek, &model()), 1, &["/nowhere/vcek.der", "do: "]);
+}

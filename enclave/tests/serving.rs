@@ -1,0 +1,10 @@
+//! The enclave over real TLS sockets, with simulated evidence and the
+//! committed model. The clients are `bastide-attested-tls`' own.
+
+mod serving {
+    pub(crate) mod chat;
+    pub(crate) mod lifecycle;
+    pub(crate) mod node;
+    pub(crate) mod refusals;
+    pub(crate) mod secrecy;
+}
