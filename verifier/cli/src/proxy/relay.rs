@@ -25,6 +25,8 @@ const RECEIPT: &str = "x-bastide-receipt";
 const RECEIPT_SALT: &str = "x-bastide-receipt-salt";
 /// How long a node may be silent in the middle of an answer.
 const SILENCE: Duration = Duration::from_secs(120);
+/// How long the event that explains a cut has to get out.
+const BEFORE_CUT: Duration = Duration::from_millis(100);
 /// Pieces that may wait for a slow client.
 const PIECES: usize = 16;
 
@@ -236,6 +238,8 @@ async fn stream(exchange: Exchange, body: Incoming, client: mpsc::Sender<Piece>)
             // Closing the connection comes first: nothing more may follow on it.
             drop(exchange);
             if client.send(Ok(error.event())).await.is_ok() {
+                // A cut drops what is not written yet: let the event go first.
+                tokio::time::sleep(BEFORE_CUT).await;
                 let _ = client.send(Err(Cut)).await;
             }
         }

@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use super::service::Service;
 
 const MAX_CONNECTIONS: usize = 256;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// For a request's head, and for an idle connection until its next request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// How long answers may go on after the order to stop.
 const DRAIN: Duration = Duration::from_secs(20);
