@@ -74,7 +74,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(),
 /// Writes beside and renames over, so that a reader sees all of it or nothing.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn publish(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));

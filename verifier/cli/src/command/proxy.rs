@@ -37,7 +37,7 @@ Examples:
 
 {}", exit::HELP))]
 pub(crate) struct Arguments {
-    /// Nodes: https://host[:port]
+    /// Nodes, each `https://HOST` or `https://HOST:PORT`
     #[arg(value_name = "URL", required = true)]
     nodes: Vec<NodeAddress>,
     #[command(flatten)]

@@ -29,7 +29,7 @@ Examples:
 
 {}", exit::HELP))]
 pub(crate) struct Arguments {
-    /// The node: https://host[:port]
+    /// The node, `https://HOST` or `https://HOST:PORT`
     #[arg(value_name = "URL")]
     node: NodeAddress,
     #[command(flatten)]
