@@ -72,7 +72,25 @@ fn build_into(name: &str, arguments: &[&str]) -> PathBuf {
     lock.lock().expect("file locks work in the target directory");
 
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut child = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What the outer cargo told this process about its own package must not
+    // reach the inner one: build scripts that watch it would run again.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_PRIMARY_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        {
+            command.env_remove(name.as_ref());
+        }
+    }
+    let mut child = command
         .current_dir(&root)
         .args(["build", "--locked", "--message-format=json-render-diagnostics"])
         .args(arguments)

@@ -53,5 +53,8 @@ fn the_page_of_rejections_is_what_the_verifier_says() {
         fs::write(&path, rejections()).expect("the page can be written");
     }
     let page = fs::read_to_string(&path).unwrap_or_default();
-    assert!(page == rejections(), "docs/reference/rejections.md is out of date: run with BASTIDE_BLESS=1");
+    assert!(
+        page == rejections(),
+        "docs/reference/rejections.md is out of date: run with BASTIDE_BLESS=1"
+    );
 }
