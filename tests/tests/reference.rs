@@ -23,7 +23,19 @@ Every command ends with one of these, and every refusal names one rejection code
 | 30 | malformed: the evidence isn't what its format says |
 | 40 | undecided: something needed was not to be had, for example an endorsement or the node itself |
 
-A session that fails before there is evidence to judge has a code beginning with `session.`: `session.tcp`, `session.tls`, `session.timeout`, `session.closed`, `session.not_attested` and others; `evidence.malformed` is an envelope that can't be read. `simulated.not_allowed` is `bastide` refusing simulated hardware without `--allow-simulated`.
+## Before there is evidence to judge
+
+| code | exit | meaning |
+|---|---|---|
+| `session.tcp`, `session.timeout`, `session.closed`, `session.unavailable` | 40 | no session came about, or it ended early; the node may be down or busy |
+| `session.tls`, `session.not_tls13`, `session.resumed`, `session.not_bindable` | 10 | no TLS, or a session that evidence can't be bound to |
+| `session.not_attested` | 10 | the node has no attest endpoint, or answered something else |
+| `evidence.malformed` | 30 | the envelope isn't what its format says |
+| `simulated.not_allowed` | 10 | simulated hardware without `--allow-simulated` |
+
+Receipts: `receipt.malformed` (30), `receipt.missing`, `receipt.signature`, `receipt.key`, `receipt.statement`, `receipt.model`, `receipt.nonce`, `receipt.request`, `receipt.response` (10). Answers cut on their way: `stream.*`. Files: `input.*`; policies: `policy.*` with the line. The proxy itself: `proxy.busy`, `proxy.foreign`, `proxy.listen`, `proxy.not_loopback`.
+
+## Appraisal
 
 This page is made from the verifier's code.
 
