@@ -19,6 +19,9 @@ pub(crate) const BUFFER: usize = 36 * 1024;
 /// socket with unread bytes resets it, and a reset can overtake the other
 /// end's last answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// Longest silence of a client whose guest has closed. The guest has its own
+/// time-outs; a client that ignores them must not keep its place here.
+const AFTER_GUEST: Duration = Duration::from_secs(30);
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +95,20 @@ where
 {
     let activity = Activity::new();
     tokio::select! {
-        ended = both(client, guest, &activity, meters) => ended,
+        ended = both(client, guest, &activity, deadlines, meters) => ended,
         () = activity.idle_for(deadlines.idle) => Ended::Idle,
         () = sleep_until(deadlines.lifetime) => Ended::Lifetime,
         () = deadlines.cut.cancelled() => Ended::Cut,
     }
 }
 
-async fn both<C, G>(client: &mut C, guest: &mut G, activity: &Activity, meters: &Meters<'_>) -> Ended
+async fn both<C, G>(
+    client: &mut C,
+    guest: &mut G,
+    activity: &Activity,
+    deadlines: &Deadlines<'_>,
+    meters: &Meters<'_>,
+) -> Ended
 where
     C: AsyncRead + AsyncWrite + Unpin,
     G: AsyncRead + AsyncWrite + Unpin,
@@ -110,7 +119,19 @@ where
     let mut down = pin!(copy(from_guest, to_client, activity, meters.to_client));
     tokio::select! {
         first = &mut up => finish(first, down).await,
-        first = &mut down => finish(first, up).await,
+        first = &mut down => {
+            let guest_closed = first.0 == Half::Finished;
+            let rest = finish(first, up);
+            if !guest_closed {
+                return rest.await;
+            }
+            // The silence counts from the closing.
+            activity.touch();
+            tokio::select! {
+                ended = rest => ended,
+                () = activity.idle_for(deadlines.idle.min(AFTER_GUEST)) => Ended::Idle,
+            }
+        }
     }
 }
 

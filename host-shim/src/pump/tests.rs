@@ -52,6 +52,30 @@ async fn a_closed_half_still_gets_the_other_ends_answer() {
     assert_eq!(pump.await.unwrap(), Ended::Complete);
 }
 
+/// A client that never closes must not keep its place once the guest has given
+/// it up: the guest's own time-outs end connections here, too.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stays_after_the_guest_has_closed_is_ended_soon() {
+    let (mut client, mut guest, _cut, pump) = start(HOUR, HOUR);
+    let began = Instant::now();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    guest.write_all(b"bye").await.unwrap();
+    guest.shutdown().await.unwrap();
+    let mut last = Vec::new();
+    client.read_to_end(&mut last).await.unwrap();
+    assert_eq!(last, b"bye");
+    // One that still sends to a guest that still reads goes on.
+    let mut byte = [0];
+    for _ in 0..5 {
+        tokio::time::sleep(AFTER_GUEST / 2).await;
+        client.write_all(b".").await.unwrap();
+        guest.read_exact(&mut byte).await.unwrap();
+    }
+    assert_eq!(pump.await.unwrap(), Ended::Idle);
+    let lasted = began.elapsed() - Duration::from_secs(600);
+    assert!(lasted < AFTER_GUEST * 4, "{lasted:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn idle_time_counts_from_the_last_byte_in_either_direction() {
     let (mut client, mut guest, _cut, pump) = start(Duration::from_secs(10), HOUR);
