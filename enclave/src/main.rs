@@ -57,8 +57,12 @@ fn serve(args: &ServeArgs) -> Result<Ended, StartError> {
         .build()
         .map_err(StartError::Runtime)?;
     let ended = runtime.block_on(async {
-        let signals = Signals::new().map_err(StartError::Runtime)?;
-        let enclave = Enclave::start(settings, attester).await?;
+        let mut signals = Signals::new().map_err(StartError::Runtime)?;
+        // Loading a large model takes long, and an attester may hang.
+        let enclave = tokio::select! {
+            started = Enclave::start(settings, attester) => started?,
+            () = signals.next() => return Ok(Ended::Drained),
+        };
         tokio::spawn(signals.obey(enclave.life()));
         enclave
             .ready()

@@ -113,3 +113,37 @@ fn an_endorsement_file_that_is_missing_is_named() {
     let vek = ["serve", "--attester", "auto", "--vek", "/nowhere/vcek.der"];
     refused(&run(&vek, &model()), 1, &["/nowhere/vcek.der", "do: "]);
 }
+
+/// A model that never finishes loading, played by a pipe nobody writes to.
+#[cfg(feature = "simulator")]
+#[test]
+fn a_signal_while_starting_ends_the_process() {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("config.json");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut enclave = Command::new(env!("CARGO_BIN_EXE_bastide-enclave"))
+        .args(["serve", "--attester", "simulator", "--model"])
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Opens when the enclave reads, which is after it took the signals over.
+    let _held_open = fs::File::options().write(true).open(&pipe).unwrap();
+    kill_process(Pid::from_child(&enclave), Signal::TERM).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if let Some(status) = enclave.try_wait().unwrap() {
+            assert_eq!(status.code(), Some(0));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    enclave.kill().unwrap();
+    panic!("the enclave went on starting");
+}
