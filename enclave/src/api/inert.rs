@@ -6,7 +6,7 @@ use super::error::ApiError;
 use super::members::Members;
 
 /// Hints about who asks, caching, routing and book-keeping elsewhere.
-const IGNORED: [&str; 8] = [
+const IGNORED: [&str; 11] = [
     "user",
     "metadata",
     "safety_identifier",
@@ -15,10 +15,13 @@ const IGNORED: [&str; 8] = [
     "service_tier",
     "prediction",
     "parallel_tool_calls",
+    "request_id",
+    "priority",
+    "cache_salt",
 ];
 
 /// Name, the JSON values that change nothing, and what is accepted, in words.
-const NEUTRAL: [(&str, &[&str], &str); 27] = [
+const NEUTRAL: [(&str, &[&str], &str); 43] = [
     ("n", &["1"], "one answer a request: 1"),
     ("best_of", &["1"], "one answer a request: 1"),
     ("frequency_penalty", &["0", "0.0"], "no penalties: 0"),
@@ -54,6 +57,23 @@ const NEUTRAL: [(&str, &[&str], &str); 27] = [
     ("moderation", &[], "nothing is moderated: leave it out"),
     ("stop_token_ids", &["[]"], "use `stop`"),
     ("prompt", &[], "use `messages`"),
+    // Not OpenAI's: what other servers and their clients know.
+    ("typical_p", &["1", "1.0"], "use `top_p`"),
+    ("use_beam_search", &["false"], "leave it out"),
+    ("skip_special_tokens", &["true"], "leave it out"),
+    ("include_stop_str_in_output", &["false"], "leave it out"),
+    ("add_generation_prompt", &["true"], "leave it out"),
+    ("continue_final_message", &["false"], "leave it out"),
+    ("chat_template", &[], "the model's own is attested: leave it out"),
+    ("chat_template_kwargs", &["{}"], "leave it out"),
+    ("documents", &["[]"], "write them into a message"),
+    ("guided_json", &[], "text only: leave it out"),
+    ("guided_regex", &[], "text only: leave it out"),
+    ("guided_choice", &[], "text only: leave it out"),
+    ("guided_grammar", &[], "text only: leave it out"),
+    ("thinking", &[], "no reasoning: leave it out"),
+    ("enable_thinking", &["false"], "no reasoning: leave it out"),
+    ("extra_body", &["{}"], "its members belong into the body itself"),
 ];
 
 /// Takes these parameters out of a request.

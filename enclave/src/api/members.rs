@@ -127,9 +127,11 @@ impl<'a> Members<'a> {
         })
     }
 
-    /// Ends the reading: nothing may be left.
+    /// Ends the reading: nothing may be left that asks for something. OpenAI
+    /// refuses unknown members, too: one of them may well change the answer.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
-        match self.left.iter().map(|(position, ..)| *position).min() {
+        let unknown = self.left.iter().filter(|(.., raw)| raw.get() != "null");
+        match unknown.map(|(position, ..)| *position).min() {
             None => Ok(()),
             Some(position) => Err(ApiError::Unknown {
                 param: self.at,
@@ -176,5 +178,11 @@ mod tests {
                 position: 2
             })
         );
+    }
+
+    #[test]
+    fn an_unknown_member_that_is_null_asks_for_nothing() {
+        let members = Members::of_body(b"{\"secret\":null,\"b\": null }").unwrap();
+        assert_eq!(members.finish(), Ok(()));
     }
 }

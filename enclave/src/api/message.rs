@@ -75,8 +75,19 @@ fn parse(raw: &RawValue, at: String) -> Result<Message, ApiError> {
     let content = members.required("content", CONTENT)?;
     let content = text(content, &path)?;
     // Clients send back an assistant's message as they got it, with its empty members.
-    for name in ["tool_calls", "annotations", "function_call", "audio", "refusal"] {
-        if members.take(name).is_some_and(|raw| raw.get() != "[]") {
+    for name in [
+        "tool_calls",
+        "annotations",
+        "function_call",
+        "audio",
+        "refusal",
+        "reasoning_content",
+        "reasoning",
+    ] {
+        if members
+            .take(name)
+            .is_some_and(|raw| !matches!(raw.get(), "[]" | "\"\""))
+        {
             return Err(ApiError::Unsupported {
                 param: members.path(name),
                 instead: "messages are text only",
@@ -89,6 +100,7 @@ fn parse(raw: &RawValue, at: String) -> Result<Message, ApiError> {
             instead: "the chat format has no names; write the name into the content",
         });
     }
+    take_hints(&mut members);
     members.finish()?;
     Ok(Message { speaker, content })
 }
@@ -112,11 +124,20 @@ fn text(raw: &RawValue, at: &str) -> Result<Zeroizing<String>, ApiError> {
                 }
                 let path = members.path("text");
                 whole.push_str(&unquote(members.required("text", "a text")?, &path)?);
+                take_hints(&mut members);
                 members.finish()?;
             }
             Ok(whole)
         }
         _ => Err(ApiError::invalid(at, CONTENT)),
+    }
+}
+
+/// What gateways write beside a content for others: where a prefix cache may
+/// end, and what another provider answered with. Nothing here depends on it.
+fn take_hints(members: &mut Members<'_>) {
+    for name in ["cache_control", "provider_specific_fields"] {
+        members.take(name);
     }
 }
 
@@ -141,7 +162,9 @@ mod tests {
         let messages = parsed(
             r#"[{"role":"developer","content":"a\n"},
                 {"role":"user","content":[{"type":"text","text":"b"},{"type":"text","text":"c"}]},
-                {"role":"assistant","content":"d","refusal":null,"tool_calls":[],"annotations":[]}]"#,
+                {"role":"assistant","content":"d","refusal":null,"tool_calls":[],"annotations":[],"id":null},
+                {"role":"user","cache_control":{"type":"ephemeral"},"provider_specific_fields":{"refusal":null},
+                 "content":[{"type":"text","text":"e","cache_control":{"type":"ephemeral"}}]}]"#,
         )
         .unwrap();
         let seen: Vec<_> = messages
@@ -153,7 +176,8 @@ mod tests {
             [
                 (Speaker::System, "a\n"),
                 (Speaker::User, "bc"),
-                (Speaker::Assistant, "d")
+                (Speaker::Assistant, "d"),
+                (Speaker::User, "e")
             ]
         );
         assert!(!format!("{messages:?}").contains("bc"));
@@ -204,6 +228,11 @@ mod tests {
                 r#"[{"role":"assistant","content":"x","tool_calls":[{"id":"CANARY"}]}]"#,
                 "unsupported_parameter",
                 "messages[0].tool_calls",
+            ),
+            (
+                r#"[{"role":"assistant","content":"x","reasoning_content":"CANARY"}]"#,
+                "unsupported_parameter",
+                "messages[0].reasoning_content",
             ),
             (
                 r#"[{"role":"user","content":"x","CANARY":1}]"#,

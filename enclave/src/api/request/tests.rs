@@ -60,6 +60,24 @@ fn every_parameter_is_read() {
     );
 }
 
+/// As openai-python, LangChain, LiteLLM and clients that write out every
+/// member they know send it.
+#[test]
+fn what_common_clients_add_without_effect_is_passed_over() {
+    let request = parse(
+        r#","user":"u","metadata":{"a":"b"},"n":1,"parallel_tool_calls":true,"tools":[],"tool_choice":"auto",
+            "response_format":{"type":"text"},"frequency_penalty":0,"presence_penalty":0.0,"logit_bias":{},
+            "stop":null,"seed":null,"max_tokens":null,"max_completion_tokens":null,"temperature":null,
+            "top_p":null,"logprobs":null,"top_logprobs":null,"stream":null,"stream_options":null,
+            "functions":null,"store":false,"service_tier":"auto","request_id":"r","priority":0,"cache_salt":"s",
+            "skip_special_tokens":true,"chat_template_kwargs":{},"extra_body":{},"not_invented_yet":null"#,
+    )
+    .unwrap();
+    assert_eq!(request, parse("").unwrap());
+    let request = parse(r#","stream":true,"stream_options":{"include_usage":true,"newer":null}"#).unwrap();
+    assert!(request.stream && request.include_usage);
+}
+
 #[test]
 fn bad_values_are_named_and_nothing_is_echoed() {
     for (extra, code, param) in [
@@ -116,6 +134,16 @@ fn bad_values_are_named_and_nothing_is_echoed() {
             r#","response_format":{"type":"json_object"}"#,
             "unsupported_parameter",
             Some("response_format"),
+        ),
+        (
+            r#","guided_json":{"CANARY":1}"#,
+            "unsupported_parameter",
+            Some("guided_json"),
+        ),
+        (
+            r#","chat_template_kwargs":{"enable_thinking":true}"#,
+            "unsupported_parameter",
+            Some("chat_template_kwargs"),
         ),
         (r#","CANARY":1"#, "unknown_parameter", None),
         (r#","seed":1,"seed":2"#, "invalid_object", None),
