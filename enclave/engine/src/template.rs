@@ -206,7 +206,7 @@ impl Model {
                 .sum::<usize>();
         // Room for everything at once, so that no copy of the text is left behind by growth.
         let mut text = Zeroizing::new(String::with_capacity(room));
-        let mut ids = Vec::with_capacity(room);
+        let mut ids = Zeroizing::new(Vec::with_capacity(room));
         let mut seen = vec![false; messages.len()];
         let mut rest = rendered.as_str();
         while let Some(next) = rest.chars().next() {
@@ -233,7 +233,7 @@ impl Model {
         flush(tokenizer, &mut text, &mut ids)?;
         match seen.iter().position(|seen| !seen) {
             Some(index) => Err(TemplateError::MessageLost { index }),
-            None => Ok(ids),
+            None => Ok(std::mem::take(&mut *ids)),
         }
     }
 }

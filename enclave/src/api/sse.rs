@@ -5,14 +5,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bastide_attestation::Salt;
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 /// The last event that a receipt covers.
 pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
 
-/// One `data` event. `json` has no line break: serde_json escapes them.
+/// One `data` event, zeroed when its last owner drops it. `json` has no line
+/// break: serde_json escapes them.
 pub(crate) fn event(json: &[u8]) -> Bytes {
     debug_assert!(!json.contains(&b'\n'), "an event is one line");
-    Bytes::from([b"data: ", json, b"\n\n"].concat())
+    Bytes::from_owner(Zeroizing::new([b"data: ", json, b"\n\n"].concat()))
 }
 
 /// The very last event: the receipt over everything before it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bastide_attestation::{Commitment, FinishReason, Receipt, Salt};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
@@ -216,11 +217,11 @@ async fn whole(mut running: Running) -> Result<Response<AnswerBody>, ApiError> {
         }
     };
     let usage = Usage::new(running.prompt_tokens, completion_tokens);
-    let body = running.head.whole(&text, logprobs.as_deref(), finish, usage);
+    let body = Zeroizing::new(running.head.whole(&text, logprobs.as_deref(), finish, usage));
     let mut commitment = Commitment::response(&running.salt);
     commitment.update(&body);
     let receipt = running.receipt(commitment.finish(), finish, completion_tokens)?;
-    let mut response = with_type(AnswerBody::whole(body), JSON);
+    let mut response = with_type(AnswerBody::whole(Bytes::from_owner(body)), JSON);
     let headers = response.headers_mut();
     for (name, value) in [
         (RECEIPT, URL_SAFE_NO_PAD.encode(receipt.as_bytes())),
