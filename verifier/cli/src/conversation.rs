@@ -2,12 +2,13 @@
 //! streamed answers whose receipts must hold.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bastide_attestation::{Receipt, Salt};
 use bastide_attested_tls::{AttestedConnection, NodeAddress, SendError};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -23,6 +24,10 @@ use crate::saved::{self, Kept};
 pub(crate) const COMPLETIONS: &str = "/v1/chat/completions";
 /// Where models are listed.
 pub(crate) const MODELS: &str = "/v1/models";
+/// How long a node may be silent in the middle of an answer.
+pub(crate) const SILENCE: Duration = Duration::from_secs(120);
+/// Code of an answer that was cut because nobody reads it. Its receipt did not come.
+pub(crate) const OUTPUT_CLOSED: &str = "output.closed";
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// Nothing of the request was written in these attempts.
 const ATTEMPTS: usize = 3;
@@ -172,10 +177,7 @@ impl Conversation {
     ) -> Result<Turn, NoTurn> {
         let mut stream = AnswerStream::new();
         let mut text = String::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame
-                .map_err(|_| Fault::unavailable("stream.truncated", StreamFault::Truncated.to_string()))?;
-            let Ok(bytes) = frame.into_data() else { continue };
+        while let Some(bytes) = next_bytes(&mut body, SILENCE).await? {
             let range = stream.push(&bytes).map_err(|fault| stream_fault(&fault))?;
             for data in answer_stream::data_of(&stream.bytes()[range]) {
                 let chunk: Value = serde_json::from_str(data).unwrap_or_default();
@@ -188,7 +190,7 @@ impl Conversation {
                     if !piece(delta)? {
                         // Nobody reads any more: closing tells the node to stop.
                         self.connection = None;
-                        return Err(Fault::unavailable("output.closed", "nobody reads the answer").into());
+                        return Err(Fault::unavailable(OUTPUT_CLOSED, "nobody reads the answer").into());
                     }
                 }
             }
@@ -232,6 +234,36 @@ impl Conversation {
     }
 }
 
+/// The next bytes of an answer; `None` at its end.
+///
+/// # Errors
+/// [`Fault`] if it is cut, or nothing comes for as long as `silence`.
+async fn next_bytes<B>(body: &mut B, silence: Duration) -> Result<Option<Bytes>, Fault>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let next = async {
+        while let Some(frame) = body.frame().await {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(bytes)) => return Ok(Some(bytes)),
+                // Trailers say nothing here.
+                Ok(Err(_)) => {}
+                Err(_) => return Err(stream_fault(&StreamFault::Truncated)),
+            }
+        }
+        Ok(None)
+    };
+    tokio::time::timeout(silence, next).await.unwrap_or_else(|_| {
+        Err(Fault::unavailable(
+            "stream.silent",
+            format!(
+                "the node was silent for {} s in the middle of its answer",
+                silence.as_secs()
+            ),
+        ))
+    })
+}
+
 /// A request for a node. It carries nothing of this machine but its body.
 ///
 /// # Errors
@@ -252,10 +284,11 @@ struct ApiFault {
 }
 
 async fn json_of(response: Response<Incoming>) -> Value {
-    let body = Limited::new(response.into_body(), MAX_ERROR_BYTES)
-        .collect()
-        .await;
-    body.ok()
+    let body = Limited::new(response.into_body(), MAX_ERROR_BYTES).collect();
+    tokio::time::timeout(SILENCE, body)
+        .await
+        .ok()
+        .and_then(Result::ok)
         .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok())
         .unwrap_or_default()
 }
@@ -301,4 +334,40 @@ fn receipt_fault(fault: &ReceiptFault) -> Fault {
 
 fn unvouched(code: &'static str, message: String) -> Fault {
     Fault::rejected(code, message).with_remedy("do not rely on the answer: nothing vouches for it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// A body that never goes on.
+    struct Stalled;
+
+    impl Body for Stalled {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_falls_silent_is_not_waited_for_for_ever() {
+        let fault = next_bytes(&mut Stalled, Duration::from_millis(1))
+            .await
+            .unwrap_err();
+        assert_eq!((fault.exit, fault.code), (40, "stream.silent"));
+        let mut whole = Full::new(Bytes::from_static(b"x"));
+        assert_eq!(
+            next_bytes(&mut whole, SILENCE).await,
+            Ok(Some(Bytes::from_static(b"x")))
+        );
+        assert_eq!(next_bytes(&mut whole, SILENCE).await, Ok(None));
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::block_on;
 use crate::console::Console;
-use crate::conversation::{Conversation, NoTurn, Turn};
+use crate::conversation::{Conversation, NoTurn, OUTPUT_CLOSED, Turn};
 use crate::escape;
 use crate::exit;
 use crate::fault::Fault;
@@ -69,7 +69,8 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
         match converse(conversation, &name, one_shot, console).await {
             Ok(()) => Ok(exit::ACCEPTED),
             Err(NoTurn::Refused(refusal)) => refused(&refusal, console),
-            Err(NoTurn::Fault(fault)) if fault.code == "output.closed" => Ok(exit::ACCEPTED),
+            // Nobody reads a message either; but no receipt was verified, and the code says so.
+            Err(NoTurn::Fault(fault)) if fault.code == OUTPUT_CLOSED => Ok(fault.exit),
             Err(NoTurn::Fault(fault)) => Err(fault),
         }
     })

@@ -18,13 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::error::{ApiError, VERDICT};
 use super::service::{Route, Service};
 use crate::answer_stream::{AnswerStream, MAX_ANSWER_BYTES, StreamFault, WholeStream};
+use crate::conversation::SILENCE;
 use crate::receipt_check::{self, Bodies, ReceiptFault};
 use crate::saved::{self, Kept};
 
 const RECEIPT: &str = "x-bastide-receipt";
 const RECEIPT_SALT: &str = "x-bastide-receipt-salt";
-/// How long a node may be silent in the middle of an answer.
-const SILENCE: Duration = Duration::from_secs(120);
 /// How long the event that explains a cut has to get out.
 const BEFORE_CUT: Duration = Duration::from_millis(100);
 /// Pieces that may wait for a slow client.
@@ -79,7 +78,7 @@ pub(super) async fn relay(
 ) -> Result<Response<AnswerBody>, ApiError> {
     let (head, body) = response.into_parts();
     let mut headers = exchange.headers(&head.headers);
-    let completes = exchange.route == Route::Completion && head.status == StatusCode::OK;
+    let completes = owes_receipt(exchange.route, head.status);
     if completes && is_event_stream(&head.headers) {
         let (sender, receiver) = mpsc::channel(PIECES);
         let tasks = exchange.service.tasks().clone();
@@ -109,6 +108,12 @@ fn with(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<An
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// Whether a client takes an answer with this status for a completion: any
+/// success counts for it, not only 200.
+fn owes_receipt(route: Route, status: StatusCode) -> bool {
+    route == Route::Completion && status.is_success()
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -271,4 +276,20 @@ async fn pass(
         .vouch(&whole.receipt, &whole.salt, whole.committed())
         .map_err(|fault| unvouched(&fault))?;
     Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Route, StatusCode, owes_receipt};
+
+    #[test]
+    fn whatever_a_client_takes_for_a_completion_owes_a_receipt() {
+        for status in (200..300).filter_map(|code| StatusCode::from_u16(code).ok()) {
+            assert!(owes_receipt(Route::Completion, status), "{status}");
+            assert!(!owes_receipt(Route::Models, status), "{status}");
+        }
+        for status in [StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE] {
+            assert!(!owes_receipt(Route::Completion, status), "{status}");
+        }
+    }
 }
