@@ -67,14 +67,39 @@ impl fmt::Display for Fault {
     }
 }
 
-/// An error and everything that caused it, in one line.
+/// An error and everything that caused it, in one line. A cause that the error
+/// above it ends with already is not said twice.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_causes;
+    use bastide_attestation::Evidence;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the evidence can't be read")]
+    struct Outer(#[source] bastide_attestation::EvidenceError);
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let error = Evidence::decode(b"").unwrap_err();
+        let said = "evidence envelope: not well-formed CBOR";
+        assert_eq!(with_causes(&error), said);
+        assert_eq!(
+            with_causes(&Outer(error)),
+            format!("the evidence can't be read: {said}")
+        );
+    }
 }
