@@ -44,12 +44,58 @@ pub(super) fn revocations(der: &[u8]) -> Result<Fields, String> {
     let next = inner
         .next_update
         .map_or_else(|| "none".to_owned(), |time| time.to_string());
-    let revoked = inner.revoked_certificates.iter().flatten();
-    let mut fields = vec![
+    // In one field: names are keys of a JSON object, and a second would replace the first.
+    let revoked: Vec<_> = inner.revoked_certificates.iter().flatten().collect();
+    let serials: Vec<_> = revoked
+        .iter()
+        .map(|entry| entry.serial_number.to_string())
+        .collect();
+    Ok(vec![
         text("issuer", &inner.issuer),
         text("this update", inner.this_update),
         text("next update", next),
-    ];
-    fields.extend(revoked.map(|entry| text("revoked serial", &entry.serial_number)));
-    Ok(fields)
+        text("revoked", revoked.len()),
+        text("revoked serials", serials.join(", ")),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::inspect::Field;
+
+    /// A list with two entries, signed by nobody.
+    #[test]
+    fn every_revoked_serial_is_shown() {
+        let entry = |serial: u8| tlv(0x30, &[&[2, 1, serial][..], &time()].concat());
+        let entries = tlv(0x30, &[entry(7), entry(9)].concat());
+        let algorithm = tlv(0x30, &[6, 3, 0x2b, 0x65, 0x70]);
+        let parts = [
+            vec![2, 1, 1],
+            algorithm.clone(),
+            tlv(0x30, &[]),
+            time(),
+            time(),
+            entries,
+        ];
+        let inner = tlv(0x30, &parts.concat());
+        let list = tlv(0x30, &[inner, algorithm, vec![3, 1, 0]].concat());
+        let fields = revocations(&list).unwrap();
+        let of = |wanted: &str| {
+            let found = fields.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, field)| field.clone())
+        };
+        assert_eq!(of("revoked"), Some(Field::Text("2".to_owned())));
+        assert_eq!(of("revoked serials"), Some(Field::Text("07, 09".to_owned())));
+    }
+
+    fn time() -> Vec<u8> {
+        tlv(0x17, b"240101000000Z")
+    }
+
+    fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).expect("test elements are short");
+        assert!(length < 0x80);
+        [&[tag, length], content].concat()
+    }
 }
