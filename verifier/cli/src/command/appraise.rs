@@ -134,8 +134,15 @@ fn judge(arguments: &Arguments, policy: Policy, at: UnixTime) -> Result<Verdict,
 }
 
 /// What a file holds: the blocks of PEM, or its bytes as DER, for the verifier to judge.
-pub(super) fn all(path: &Path) -> Result<Vec<Vec<u8>>, Fault> {
+fn all(path: &Path) -> Result<Vec<Vec<u8>>, Fault> {
     let bytes = file::read(path, MAX_CERTIFICATES_BYTES)?;
+    if bytes.is_empty() {
+        let message = format!(
+            "`{}` is empty; a certificate or revocation list was expected",
+            path.display()
+        );
+        return Err(Fault::malformed("input.empty", message));
+    }
     if !bytes.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
         return Ok(vec![bytes]);
     }

@@ -184,6 +184,17 @@ fn malformed_and_unsupported_evidence_have_their_own_exit_codes() {
         (30, &"input.pem".into()),
         "{run:?}"
     );
+    let empty = Files {
+        chain: written("empty.pem", b""),
+        report: files.report.clone(),
+        vek: files.vek.clone(),
+    };
+    let run = appraise(&empty, &policy, &[]);
+    assert_eq!(run.code, 30, "{run:?}");
+    assert!(
+        run.stdout.contains("input.empty") && run.stdout.contains("empty.pem` is empty"),
+        "{run:?}"
+    );
     let missing = Files {
         report: folder.path().join("none.bin"),
         ..bad_pem
