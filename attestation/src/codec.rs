@@ -195,18 +195,6 @@ impl Fields {
         }
     }
 
-    /// Takes a byte string of exactly `N` bytes if the key is there.
-    ///
-    /// # Errors
-    /// If the value is no byte string of that length.
-    pub fn array_if_present<const N: usize>(
-        &mut self,
-        key: impl Into<Key>,
-    ) -> Result<Option<[u8; N]>, CodecError> {
-        let key = key.into();
-        self.optional(&key).map(|value| exact(value, key)).transpose()
-    }
-
     /// Takes an unsigned integer.
     ///
     /// # Errors

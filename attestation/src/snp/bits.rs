@@ -35,12 +35,6 @@ impl GuestPolicy {
         self.0 & !Self::KNOWN
     }
 
-    /// Simultaneous multithreading is allowed.
-    #[must_use]
-    pub const fn smt(self) -> bool {
-        self.bit(16)
-    }
-
     /// A migration agent may be associated.
     #[must_use]
     pub const fn migrate_ma(self) -> bool {
@@ -154,7 +148,7 @@ mod tests {
     #[test]
     fn observed_values_read_as_published() {
         let aws = GuestPolicy::new(0x0203_0000);
-        assert!(aws.reserved_one() && aws.smt() && !aws.debug() && aws.undefined() == 0);
+        assert!(aws.reserved_one() && !aws.debug() && aws.undefined() == 0);
         assert!(GuestPolicy::new(0xb_0000).debug());
         assert_eq!(GuestPolicy::new(1 << 26).undefined(), 1 << 26);
         assert!(PlatformInfo::new(0x65).alias_check_complete());

@@ -2,7 +2,6 @@
 //! version 3 and later.
 
 use core::fmt;
-use core::str::FromStr;
 
 /// CPUID family, model and stepping of a report \[SNP ABI 56860, 0x188\].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,22 +103,6 @@ impl fmt::Display for Product {
     }
 }
 
-impl FromStr for Product {
-    type Err = UnknownProduct;
-
-    fn from_str(text: &str) -> Result<Self, UnknownProduct> {
-        Self::ALL
-            .into_iter()
-            .find(|product| product.name() == text)
-            .ok_or(UnknownProduct)
-    }
-}
-
-/// The text names no product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected `milan`, `genoa`, `bergamo` or `turin`")]
-pub struct UnknownProduct;
-
 #[cfg(test)]
 mod tests {
     use super::{Cpuid, Generation, Product};
@@ -144,8 +127,5 @@ mod tests {
             }),
             None
         );
-        for product in Product::ALL {
-            assert_eq!(product.name().parse(), Ok(product));
-        }
     }
 }
