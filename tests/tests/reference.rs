@@ -16,8 +16,8 @@ Every command ends with one of these, and every refusal names one rejection code
 | exit | meaning |
 |---|---|
 | 0 | accepted: every enforced check passed |
-| 1 | internal error, or an error of this machine (a file, a port) |
-| 2 | usage |
+| 1 | internal error; from `bastide-enclave` and `bastide-shim` also a file or a port that is not to be had |
+| 2 | usage; from `bastide` also a file or a port of the command line that is not to be had |
 | 10 | rejected: the verifier decided no |
 | 20 | unsupported: evidence of a kind or version that isn't known |
 | 30 | malformed: the evidence isn't what its format says |
