@@ -115,6 +115,7 @@ impl Pool {
             return run_alone(job, input, out, own);
         }
         self.post(job, input);
+        let unwinding = Unwinding(self);
         let total = job.chunks();
         let scores = own.scores.get(job.scores_len());
         let buffer = own.chunk.get(job.chunk_len());
@@ -122,10 +123,20 @@ impl Pool {
             job.compute(chunk, input, buffer, scores);
             job.scatter(chunk, buffer, out);
         }
-        if !self.collect(job, out) {
+        let sound = self.collect(job, out);
+        drop(unwinding);
+        if !sound {
             // A worker panicked: compute it all here, where a panic reaches the caller.
             run_alone(job, input, out, own);
         }
+    }
+
+    /// Whether no thread has anything left to do or to give back.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.workers
+            .iter()
+            .all(|worker| matches!(worker.mailbox.state.load(Ordering::Acquire), IDLE | PARKED))
     }
 
     /// Overwrites what the last job left in the workers' memory.
@@ -195,6 +206,29 @@ impl Pool {
             state.store(IDLE, Ordering::Release);
         }
         sound
+    }
+}
+
+/// Takes a job back when the caller panics over it; after a collected one there
+/// is nothing to do. Without this its threads would wait to give their results away, and spin, for as long as there are any.
+struct Unwinding<'a>(&'a Pool);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        for worker in &self.0.workers {
+            let mailbox = &worker.mailbox;
+            let at_rest = || matches!(mailbox.state.load(Ordering::Acquire), IDLE | PARKED);
+            if at_rest() {
+                continue;
+            }
+            while !(exchange(mailbox, POSTED, IDLE) || exchange(mailbox, DONE, IDLE) || at_rest()) {
+                thread::yield_now();
+            }
+            let mut slot = mailbox.lock();
+            slot.job = None;
+            slot.input = None;
+            slot.failed = false;
+        }
     }
 }
 

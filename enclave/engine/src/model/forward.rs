@@ -7,14 +7,14 @@
 //! it has no cache for; never reads a cached row that was not written for this
 //! prefix.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, TryLockError};
 
 use super::Model;
 use crate::cache::KvCache;
 use crate::error::ForwardError;
 use crate::job::{Job, JobKind, Workspace};
 use crate::kernels::LANES;
-use crate::pool::run_alone;
+use crate::pool::{Pool, run_alone};
 use crate::scratch::Scratch;
 use crate::weights::MatrixId;
 
@@ -84,11 +84,11 @@ impl Model {
         let hidden = self.config().hidden;
         self.enter(input, scratch.residual.get(n * hidden))?;
         cache.truncate(pos);
-        let mut pool = self.pool.try_lock();
+        let mut pool = self.workers();
         let mut run = |job: &Job, input: &[f32], out: &mut [f32], own: &mut Workspace| match &mut pool {
-            Ok(pool) => pool.run(job, input, out, own),
+            Some(pool) => pool.run(job, input, out, own),
             // Another sequence has the workers: this thread computes alone, with the same result.
-            Err(_) => run_alone(job, input, out, own),
+            None => run_alone(job, input, out, own),
         };
         for layer in 0..self.weights.layers.len() {
             self.layer(layer, n, pos, cache, scratch, &mut run);
@@ -101,9 +101,19 @@ impl Model {
         Ok(Output::Logits(self.head(first, n, scratch, &mut run)))
     }
 
+    /// The worker threads, unless another sequence has them. A panic while they
+    /// were used leaves them at rest.
+    pub(super) fn workers(&self) -> Option<MutexGuard<'_, Pool>> {
+        match self.pool.try_lock() {
+            Ok(pool) => Some(pool),
+            Err(TryLockError::Poisoned(pool)) => Some(pool.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// Overwrites the activations that the worker threads still hold.
     pub(crate) fn wipe_workers(&self) {
-        if let Ok(mut pool) = self.pool.try_lock() {
+        if let Some(mut pool) = self.workers() {
             pool.wipe();
         }
     }

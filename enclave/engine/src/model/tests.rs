@@ -1,10 +1,14 @@
-//! Stale cache rows.
+//! Stale cache rows, and a kernel that panics.
 
 #[path = "../../tests/random_model/mod.rs"]
 mod random_model;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
+use crate::job::{Job, JobKind, Workspace};
 use crate::scratch::Scratch;
+use crate::weights::MatrixId;
 
 fn bits(output: Output<'_>) -> Vec<u32> {
     let (Output::Logits(rows) | Output::Hidden(rows)) = output;
@@ -49,4 +53,40 @@ fn rows_beyond_the_position_are_never_read() {
     }
     assert_eq!(got.len(), ids.len() * vocab);
     assert!(got == expected, "stale rows changed a result");
+}
+
+/// The request in which it happens is lost, not the threads: they neither spin
+/// on nor are they missing from what comes after.
+#[test]
+fn a_panic_in_a_kernel_leaves_the_threads_usable() {
+    let dir = tempfile::tempdir().unwrap();
+    random_model::write(dir.path(), &random_model::SMALL, 1);
+    let options = LoadOptions {
+        threads: NonZeroUsize::new(3).unwrap(),
+        ..LoadOptions::default()
+    };
+    let model = Model::load(dir.path(), &options).unwrap();
+    let job = Job {
+        kernels: model.kernels,
+        weights: Arc::clone(&model.weights),
+        n: 64,
+        kind: JobKind::Linear(MatrixId::Head),
+    };
+    assert!(job.worth_sharing());
+    let mut out = vec![0.0; job.n * job.out_width()];
+    for _ in 0..20 {
+        let too_short = [0.0];
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let mut pool = model.workers().unwrap();
+            pool.run(&job, &too_short, &mut out, &mut Workspace::default());
+        }));
+        assert!(ended.is_err());
+        assert!(model.workers().unwrap().is_at_rest());
+    }
+    let ids: Vec<u32> = (0..64).collect();
+    let mut cache = model.new_cache(64);
+    let mut scratch = Scratch::new();
+    model
+        .forward(Input::Ids(&ids), 0, &mut cache, &mut scratch)
+        .unwrap();
 }
