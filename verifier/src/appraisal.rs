@@ -168,9 +168,16 @@ impl Verifier {
     }
 
     fn verdict(&self, ledger: Ledger, facts: Facts, now: UnixTime) -> Verdict {
+        let clean = ledger.is_clean();
         let (failure, checks) = ledger.finish();
         let (decision, code, reason) = match failure {
-            None => (Decision::Accepted, None, None),
+            None if clean => (Decision::Accepted, None, None),
+            // INVARIANT: a check that was not made never counts as passed.
+            None => (
+                Decision::Undecided,
+                Some("internal"),
+                Some("a check was not made; this is a fault of the verifier".to_owned()),
+            ),
             Some((rejection, reason)) => (rejection.decision(), Some(rejection.code()), Some(reason)),
         };
         Verdict {
@@ -215,5 +222,19 @@ fn sources_of(evidence: &Evidence) -> Sources<'_> {
         vek: &evidence.endorsements.vek,
         chain: &evidence.endorsements.chain,
         crl: evidence.endorsements.crl.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shipped;
+
+    #[test]
+    fn a_verdict_without_its_checks_is_not_accepted() {
+        let policy = Policy::parse(shipped::PRODUCTION.as_bytes()).unwrap();
+        let verdict = Verifier::new(policy).verdict(Ledger::new(), Facts::default(), UnixTime::from_secs(0));
+        assert_eq!(verdict.decision, Decision::Undecided);
+        assert_eq!(verdict.decision.exit_code(), 40);
     }
 }

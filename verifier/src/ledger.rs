@@ -162,9 +162,9 @@ impl Ledger {
         }
     }
 
-    /// Whether no check has failed.
-    pub(crate) const fn is_clean(&self) -> bool {
-        self.first.is_none()
+    /// Whether every check was made and none failed.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.first.is_none() && CheckId::ALL.iter().all(|id| self.made.contains(id))
     }
 
     /// The first failure and its sentence, and every check; those never made are `unknown`.
