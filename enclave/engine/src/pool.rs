@@ -210,7 +210,8 @@ impl Pool {
 }
 
 /// Takes a job back when the caller panics over it; after a collected one there
-/// is nothing to do. Without this its threads would wait to give their results away, and spin, for as long as there are any.
+/// is nothing to do. Without this its threads would wait, spinning, to have
+/// their results taken.
 struct Unwinding<'a>(&'a Pool);
 
 impl Drop for Unwinding<'_> {

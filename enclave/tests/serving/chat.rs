@@ -59,6 +59,57 @@ async fn a_whole_answer_has_a_receipt_over_its_exact_bytes() {
     );
 }
 
+/// Whole and streamed at once, on connections of their own: one chain without
+/// gaps, in the order in which the answers ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_at_the_same_time_share_one_chain() {
+    let node = Node::start().await;
+    let mut running = Vec::new();
+    for number in 0..8 {
+        let mut client = node.connect().await;
+        running.push(tokio::spawn(async move {
+            let request = ask(
+                "Count.",
+                &json!({"max_tokens": 20 + number, "stream": number % 2 == 0}),
+            );
+            let answer = client.chat(&request).await;
+            let header = |name: &str| {
+                answer
+                    .headers
+                    .get(name)
+                    .map(|value| value.to_str().unwrap().to_owned())
+            };
+            let (receipt, salt, covered) = match header("x-bastide-receipt") {
+                Some(receipt) => (
+                    receipt,
+                    header("x-bastide-receipt-salt").unwrap(),
+                    answer.body.len(),
+                ),
+                None => {
+                    let (_, covered, last) = events(&answer);
+                    let text = |name: &str| last[name].as_str().unwrap().to_owned();
+                    (text("receipt"), text("salt"), covered)
+                }
+            };
+            let request = request.to_string();
+            client.verify(&receipt, &salt, request.as_bytes(), &answer.body[..covered])
+        }));
+    }
+    let mut receipts = Vec::new();
+    for answer in running {
+        receipts.push(answer.await.unwrap());
+    }
+    receipts.sort_by_key(|receipt| receipt.claims().sequence);
+    let mut previous = [0; 32];
+    for (sequence, receipt) in (0..).zip(&receipts) {
+        assert_eq!(
+            (receipt.claims().sequence, receipt.claims().previous),
+            (sequence, previous)
+        );
+        previous = receipt.digest();
+    }
+}
+
 /// A stream's chunks, and what comes after `[DONE]`.
 fn events(answer: &Answer) -> (Vec<Value>, usize, Value) {
     assert_eq!(answer.headers["content-type"], "text/event-stream");
