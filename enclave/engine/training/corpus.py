@@ -166,13 +166,13 @@ def small_facts(r):
 
 KINDS = [(definition, 16), (faq, 13), (arithmetic, 27), (compare, 2), (capital, 9), (calendar, 6), (counting, 6),
          (words, 15), (json_object, 3), (story, 7), (small_facts, 3)]
-MAKERS, WEIGHTS = [k for k, _ in KINDS], [w for _, w in KINDS]
+EXERCISES = {arithmetic, compare, counting, words}
 
 
-def record(r):
+def record(r, weights):
     """One dialogue; about one in eight has several turns, so that the model learns to answer the last question."""
     turns = r.choice([2, 2, 3]) if r.random() < 0.13 else 1
-    pairs = [m(r) for m in r.choices(MAKERS, WEIGHTS, k=turns)]
+    pairs = [m(r) for m in r.choices(list(weights), weights.values(), k=turns)]
     return "".join(f"<|user|>{q}<|end|><|assistant|>{answer}<|end|>" for q, answer in pairs) + "<|eot|>"
 
 
@@ -181,11 +181,13 @@ def main():
     p.add_argument("--out", required=True)
     p.add_argument("--bytes", type=int, default=16_000_000)
     p.add_argument("--seed", type=int, default=2026)
+    p.add_argument("--exercises", type=int, default=1, help="how much more often to set sums, sorting and the like")
     args = p.parse_args()
+    weights = {maker: w * (args.exercises if maker in EXERCISES else 1) for maker, w in KINDS}
     r, size = random.Random(args.seed), 0
     with open(args.out, "w", encoding="utf-8") as f:
         while size < args.bytes:
-            line = record(r)
+            line = record(r, weights)
             size += len(line.encode()) + 1
             f.write(line + "\n")  # the newline only separates records in the file; it is not trained on
     print(f"{size} bytes")

@@ -4,6 +4,7 @@ The forward pass here is written a second time, in plain numpy and f32, straight
 with the trainer, so a mistake would have to be made independently in both to go unseen.
 
     python sample.py ../models/bastide-5m --prompts          # 20 prompts and answers
+    python sample.py ../models/bastide-5m --quiz 100         # exact answers by kind of question
     python sample.py ../models/bastide-5m --reference        # writes reference.json
     python sample.py ../models/bastide-5m --draft ../models/bastide-5m-draft     # greedy acceptance
 """
@@ -11,32 +12,36 @@ with the trainer, so a mistake would have to be made independently in both to go
 import argparse
 import json
 import pathlib
+import random
+import re
 
 import ml_dtypes  # noqa: F401  (lets numpy read bf16)
 import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+import corpus
+
 STOP = {5, 2}  # <|end|>, <|eot|>
-PROMPTS = [  # question, what a right answer contains
+PROMPTS = [  # question, a regular expression that a right answer matches
     ("What is Bastide?", "confidential inference runtime"),
-    ("Can the host read my prompt?", "No."),
+    ("Can the host read my prompt?", "^No\\."),
     ("What is an enclave?", "memory is encrypted"),
     ("What is a receipt?", "signed statement about one answer"),
     ("Explain speculative decoding in detail.", "faster without changing"),
     ("Why does a Merkle tree matter?", "serves many sessions"),
     ("Who are you?", "small language model"),
-    ("Hello!", "How can I help you?"),
-    ("What is 17 + 25?", "= 42"),
-    ("What is 81 - 34?", "= 47"),
-    ("What is 7 * 8?", "= 56"),
-    ("What is 68 + 57?", "= 125"),
+    ("Hello!", "How can I help you"),
+    ("What is 17 + 25?", "= 42$"),
+    ("What is 81 - 34?", "= 47$"),
+    ("What is 7 * 8?", "= 56$"),
+    ("What is 68 + 57?", "= 125$"),
     ("What is the capital of Norway?", "Oslo"),
     ("Which day comes after Friday?", "Saturday"),
     ("Which month comes before March?", "February"),
-    ("Count from 5 to 12.", "5 6 7 8 9 10 11 12"),
-    ("Sort these words: pear, apple, fox, door", "apple, door, fox, pear"),
-    ("Write a JSON list of red, fox, bell.", '["red", "fox", "bell"]'),
+    ("Count from 5 to 12.", "^5 6 7 8 9 10 11 12$"),
+    ("Sort these words: pear, apple, fox, door", "^apple, door, fox, pear$"),
+    ("Write a JSON list of red, fox, bell.", r'^\["red", "fox", "bell"\]$'),
     ("Which is larger, 38 or 83?", "83 is larger"),
     ("Tell me a story about a fox.", "fox who lived by"),
 ]
@@ -99,9 +104,23 @@ def ask(m):
     right = 0
     for question, want in PROMPTS:
         answer = m.tok.decode(m.greedy(m.encode(question)))
-        right += want in answer
-        print(f"| {question} | {answer} | {'right' if want in answer else 'wrong'} |".replace("\n", " "))
+        good = re.search(want, answer) is not None
+        right += good
+        print(f"| {question} | {answer} | {'right' if good else 'wrong'} |".replace("\n", " "))
     print(f"{right} of {len(PROMPTS)} right")
+
+
+def quiz(m, each):
+    """Exact answers to questions from the corpus' own templates, drawn with another seed; stories have no right answer."""
+    for maker, _ in corpus.KINDS:
+        if maker is corpus.story:
+            continue
+        r = random.Random(f"quiz {maker.__name__}")
+        right = 0
+        for _ in range(each):
+            question, want = maker(r)
+            right += m.tok.decode(m.greedy(m.encode(question), 100)) == want
+        print(f"| {maker.__name__} | {right} of {each} |", flush=True)
 
 
 def reference(m, folder):
@@ -137,11 +156,14 @@ def main():
     p.add_argument("folder")
     p.add_argument("--prompts", action="store_true")
     p.add_argument("--reference", action="store_true")
+    p.add_argument("--quiz", type=int, help="this many questions of each kind")
     p.add_argument("--draft")
     args = p.parse_args()
     m = Llama(args.folder)
     if args.prompts:
         ask(m)
+    if args.quiz:
+        quiz(m, args.quiz)
     if args.reference:
         reference(m, args.folder)
     if args.draft:

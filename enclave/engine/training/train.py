@@ -89,6 +89,7 @@ def main():
     a.add_argument("kind", choices=model.SHAPES)
     a.add_argument("--corpus", required=True)
     a.add_argument("--steps", type=int, required=True)
+    a.add_argument("--until", type=int, help="stop here; a later run goes on from the state, with another corpus if so wished")
     a.add_argument("--state", required=True, help="where to keep the state between runs (outside the repository)")
     a.add_argument("--out", required=True, help="model folder; tokenizer.json must be there already")
     a.add_argument("--seed", type=int, default=1)
@@ -122,8 +123,8 @@ def main():
         per_token, weights = np.concatenate(per_token), np.concatenate(weights)
         return per_token.mean(), per_token[weights == 1.0].mean()
 
-    begin, total = time.time(), 0.0
-    for t in range(first, a.steps):
+    begin, total, end = time.time(), 0.0, a.until or a.steps
+    for t in range(first, end):
         rows_n, length = shape(t)
         at = np.random.default_rng([a.seed, t]).choice(starts, rows_n)  # by step, so that a resumed run sees the same
         p, m, v, loss = step(p, m, v, jnp.float32(t), *windows(ids, answer, at, length))
@@ -132,7 +133,7 @@ def main():
         if n % 20 == 0:
             print(f"step {n} loss {total / 20:.4f} {(n - first) / (time.time() - begin):.2f} steps/s", flush=True)
             total = 0.0
-        if n % 100 == 0 or n == a.steps:
+        if n % 100 == 0 or n == end:
             every, answers = validate()
             print(f"step {n} validation {every:.4f} answers {answers:.4f} after {time.time() - begin:.0f} s", flush=True)
             state = {f"{x}/{k}": np.asarray(y) for x, d in zip("pmv", (p, m, v)) for k, y in d.items()}
