@@ -204,6 +204,9 @@ pub struct LimitArgs {
     /// Longest time to finish running requests after SIGTERM, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub drain_seconds: u32,
+    /// Least time between two hardware reports, milliseconds; about 1100 where the host throttles them.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub report_pace_ms: u32,
 }
 
 impl From<&LimitArgs> for Limits {
@@ -223,6 +226,7 @@ impl From<&LimitArgs> for Limits {
             queue: count(args.queue),
             tokens: args.max_tokens,
             drain: seconds(args.drain_seconds),
+            report_pace: Duration::from_millis(u64::from(args.report_pace_ms)),
         }
     }
 }
@@ -274,6 +278,14 @@ mod tests {
         );
         assert!(serve(&["--lease-seconds", "301"]).is_err());
         assert!(serve(&["--queue", "0"]).is_err());
+        assert_eq!(
+            serve(&["--report-pace-ms", "1100"])
+                .unwrap()
+                .report_pace
+                .as_millis(),
+            1100
+        );
+        assert!(serve(&["--report-pace-ms", "10001"]).is_err());
         assert!(serve(&["--chain", "c.pem"]).is_err());
     }
 }

@@ -12,7 +12,7 @@ use crate::server::Limits;
 const LABEL: &[u8] = b"bastide-enclave-configuration-v1\0";
 
 /// SHA-256 over a label and the deterministic CBOR of the configuration:
-/// 1 attester, 2 listener's kind, 3 to 14 the limits in the order of
+/// 1 attester, 2 listener's kind, 3 to 15 the limits in the order of
 /// [`Limits`]' fields, bytes, counts or milliseconds.
 #[must_use]
 pub fn configuration_digest(limits: &Limits, attester: &str, listener: &str) -> PolicyDigest {
@@ -29,6 +29,7 @@ pub fn configuration_digest(limits: &Limits, attester: &str, listener: &str) -> 
         queue,
         tokens,
         drain,
+        report_pace,
     } = limits;
     let map = MapBuilder::new()
         .text(1, attester)
@@ -44,7 +45,8 @@ pub fn configuration_digest(limits: &Limits, attester: &str, listener: &str) -> 
         .uint(11, count(*generations))
         .uint(12, count(*queue))
         .uint(13, u64::from(*tokens))
-        .uint(14, milliseconds(*drain));
+        .uint(14, milliseconds(*drain))
+        .uint(15, milliseconds(*report_pace));
     PolicyDigest::new(sha256(&[LABEL, &map.encode()]))
 }
 
@@ -71,7 +73,7 @@ mod tests {
             configuration_digest(&base, "sev-guest", "tcp"),
             configuration_digest(&base, "simulator", "vsock"),
         ];
-        let changes: [fn(&mut Limits, Duration); 12] = [
+        let changes: [fn(&mut Limits, Duration); 13] = [
             |limits, _| limits.body_bytes += 1,
             |limits, _| limits.header_bytes += 1,
             |limits, _| limits.connections += 1,
@@ -84,6 +86,7 @@ mod tests {
             |limits, _| limits.queue += 1,
             |limits, _| limits.tokens += 1,
             |limits, by| limits.drain += by,
+            |limits, by| limits.report_pace += by,
         ];
         for change in changes {
             let mut limits = base.clone();
@@ -92,6 +95,6 @@ mod tests {
         }
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 15);
+        assert_eq!(digests.len(), 16);
     }
 }

@@ -91,7 +91,11 @@ impl Enclave {
             // There is no debug mode to be in: nothing shows more in any build.
             debug: false,
         };
-        let lane = LaneM::start(attester, facts, LaneLimits::default()).map_err(StartError::Lane)?;
+        let lane_limits = LaneLimits {
+            pace: limits.report_pace,
+            ..LaneLimits::default()
+        };
+        let lane = LaneM::start(attester, facts, lane_limits).map_err(StartError::Lane)?;
         let identity = ServerIdentity::generate()?;
         lane.attest(Binder::new(random()?))
             .await

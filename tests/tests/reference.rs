@@ -33,7 +33,7 @@ Every command ends with one of these, and every refusal names one rejection code
 | `evidence.malformed` | 30 | the envelope isn't what its format says |
 | `simulated.not_allowed` | 10 | simulated hardware without `--allow-simulated` |
 
-Receipts: `receipt.malformed` (30), `receipt.missing`, `receipt.signature`, `receipt.key`, `receipt.statement`, `receipt.model`, `receipt.nonce`, `receipt.request`, `receipt.response` (10). Answers cut on their way: `stream.*`. Files: `input.*`; policies: `policy.*` with the line. The proxy itself: `proxy.busy`, `proxy.foreign`, `proxy.listen`, `proxy.not_loopback`.
+Receipts: `receipt.malformed` (30), `receipt.missing`, `receipt.signature`, `receipt.key`, `receipt.statement`, `receipt.model`, `receipt.nonce`, `receipt.request`, `receipt.response` (10). Answers cut on their way: `stream.*`. Files: `input.*`; policies: `policy.*` with the line. The proxy itself: `proxy.*`. A node's own refusals: `api.*`. Between connection and answer: `session.lease_over`, `session.busy`, `session.request`; `output.closed` is whoever reads the output going away.
 
 ## Appraisal
 

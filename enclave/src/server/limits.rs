@@ -37,6 +37,8 @@ pub struct Limits {
     pub tokens: u32,
     /// Longest time to finish running requests when draining.
     pub drain: Duration,
+    /// Least time between two reports, for hosts that throttle them. Kept by lane M.
+    pub report_pace: Duration,
 }
 
 impl Default for Limits {
@@ -54,6 +56,7 @@ impl Default for Limits {
             queue: 32,
             tokens: 4096,
             drain: Duration::from_secs(30),
+            report_pace: Duration::ZERO,
         }
     }
 }
