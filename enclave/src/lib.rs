@@ -3,14 +3,14 @@
 //!
 //! | part | what it owns |
 //! |---|---|
-//! | [`args`], [`error`], [`ready`] | the command's surface: flags, refusals to start, the ready line |
-//! | [`startup`], [`drain`], [`attesting`] | the way up, the way down, where evidence comes from |
-//! | [`server`] | connections, their states and deadlines, paths |
-//! | [`api`] | OpenAI's requests, answers and errors as data |
-//! | [`inference`], [`model`] | generations on threads of their own |
-//! | [`identity`], [`receipts`] | this boot's keys; a signed receipt for every answer |
-//! | [`configuration`] | the digest of everything that an operator can set |
-//! | [`telemetry`], [`metrics`], [`hardening`] | what may leave, and what the process gives up |
+//! | `args`, `error`, `ready` | the command's surface: flags, refusals to start, the ready line |
+//! | `startup`, `drain`, `attesting` | the way up, the way down, where evidence comes from |
+//! | `server` | connections, their states and deadlines, paths |
+//! | `api` | OpenAI's requests, answers and errors as data |
+//! | `inference`, `model` | generations on threads of their own |
+//! | `identity`, `receipts` | this boot's keys; a signed receipt for every answer |
+//! | `configuration` | the digest of everything that an operator can set |
+//! | `telemetry`, `metrics`, `hardening` | what may leave, and what the process gives up |
 //!
 //! Invariants of this crate:
 //! - nothing under `/v1/` is answered on a connection that is not attested;
