@@ -33,7 +33,7 @@ pub enum LoadError {
     #[error("the model directory holds no `.safetensors` file, expected at least one")]
     NoWeights,
     /// A weights file is not a safetensors file within the limits.
-    #[error("`{file}` is not a usable safetensors file: {source}")]
+    #[error("`{file}` is not a usable safetensors file")]
     Safetensors {
         /// The file's name inside the model directory.
         file: String,
