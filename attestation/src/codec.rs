@@ -280,11 +280,12 @@ impl Fields {
     /// (draft-ietf-rats-msg-wrap, CMW record).
     ///
     /// # Errors
-    /// If the value is another shape or names another media type.
+    /// If the value is another shape, or has another media type or indicator.
     pub fn record_if_present(
         &mut self,
         key: impl Into<Key>,
         media_type: &str,
+        indicator: u64,
     ) -> Result<Option<Vec<u8>>, CodecError> {
         let key = key.into();
         let Some(value) = self.optional(&key) else {
@@ -292,15 +293,15 @@ impl Fields {
         };
         let fault = CodecError::Value {
             key,
-            expected: "a CMW record of the label's media type",
+            expected: "a CMW record of the label's media type and indicator",
         };
         let Value::Array(items) = value else {
             return Err(fault);
         };
         let mut items = items.into_iter();
         match (items.next(), items.next(), items.next(), items.next()) {
-            (Some(Value::Text(kind)), Some(Value::Bytes(bytes)), Some(Value::Integer(_)), None)
-                if kind == media_type =>
+            (Some(Value::Text(kind)), Some(Value::Bytes(bytes)), Some(Value::Integer(bits)), None)
+                if kind == media_type && bits == i128::from(indicator) =>
             {
                 Ok(Some(bytes))
             }

@@ -134,7 +134,9 @@ fn a_signal_while_starting_ends_the_process() {
         .spawn()
         .unwrap();
     // Opens when the enclave reads, which is after it took the signals over.
-    let _held_open = fs::File::options().write(true).open(&pipe).unwrap();
+    let (opened, opens) = std::sync::mpsc::channel();
+    std::thread::spawn(move || opened.send(fs::File::options().write(true).open(&pipe)));
+    let _held_open = opens.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
     kill_process(Pid::from_child(&enclave), Signal::TERM).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline && enclave.try_wait().unwrap().is_none() {

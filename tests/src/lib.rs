@@ -18,16 +18,3 @@ pub fn workspace_root() -> PathBuf {
         .map(Path::to_path_buf)
         .unwrap_or_default()
 }
-
-/// The folder of real evidence, if it is there: `BASTIDE_VECTORS`, else
-/// `../shared/vectors` beside the workspace. Says so aloud when it isn't.
-#[must_use]
-pub fn vectors() -> Option<PathBuf> {
-    let folder = std::env::var_os("BASTIDE_VECTORS")
-        .map_or_else(|| workspace_root().join("../shared/vectors"), PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("ignored: no vectors");
-    None
-}

@@ -131,7 +131,7 @@ fn evaluate_statement(
         CheckId::Gpu.expected(),
         statement
             .gpu_digest
-            .map_or_else(|| "none".to_owned(), hex::encode),
+            .map_or_else(|| "none is named: no GPU is vouched for".to_owned(), hex::encode),
     );
     match policy.manifests() {
         Some(allowed) => ledger.check(

@@ -18,12 +18,60 @@ struct Files {
 }
 
 fn genoa() -> Option<Files> {
+    recorded("genoa-v3", "ask-ark-genoa.pem")
+}
+
+fn recorded(folder: &str, chain: &str) -> Option<Files> {
     let snp = snp_vectors()?;
     Some(Files {
-        report: snp.join("genoa-v3/report.bin"),
-        vek: snp.join("genoa-v3/vcek.der"),
-        chain: snp.join("endorsements/ask-ark-genoa.pem"),
+        report: snp.join(folder).join("report.bin"),
+        vek: snp.join(folder).join("vcek.der"),
+        chain: snp.join("endorsements").join(chain),
     })
+}
+
+/// Evidence, its chain, a stranger's chain, a floor that it meets and one that it misses.
+const RECORDED: [[&str; 5]; 3] = [
+    ["genoa-v3", "ask-ark-genoa.pem", "ask-ark-milan.pem", MET, MISSED],
+    [
+        "genoa-v5",
+        "ask-ark-genoa.pem",
+        "ask-ark-turin.pem",
+        "bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }",
+        "bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 84 }",
+    ],
+    [
+        "turin-v5",
+        "ask-ark-turin.pem",
+        "asvk-ark-turin.pem",
+        "turin = { fmc = 0, boot_loader = 1, tee = 0, snp = 2, microcode = 71 }",
+        "turin = { fmc = 255, boot_loader = 1, tee = 0, snp = 2, microcode = 71 }",
+    ],
+];
+
+#[test]
+fn each_generation_is_judged_by_its_floor_and_its_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    for [name, chain, stranger, met, missed] in RECORDED {
+        let (Some(own), Some(strange)) = (recorded(name, chain), recorded(name, stranger)) else {
+            return;
+        };
+        let judged = |files: &Files, floor: &str| {
+            let policy = recorded_policy(folder.path(), floor);
+            let run = appraise(files, &policy, &["--output", "json"]);
+            let verdict: Value = serde_json::from_str(&run.stdout).unwrap();
+            (run.code, verdict["verdict"].clone(), verdict["code"].clone())
+        };
+        assert_eq!(judged(&own, met), (0, "accepted".into(), Value::Null), "{name}");
+        let below = (10, "rejected".into(), "snp.tcb.below_floor".into());
+        assert_eq!(judged(&own, missed), below, "{name}");
+        let (code, verdict, _) = judged(&strange, met);
+        assert_eq!(
+            (code, verdict),
+            (10, "rejected".into()),
+            "{name} under {stranger}"
+        );
+    }
 }
 
 fn appraise(files: &Files, policy: &Path, more: &[&str]) -> Run {
