@@ -51,6 +51,12 @@ macro_rules! byte_string {
             }
         }
 
+        impl AsRef<[u8]> for $name {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
         impl TryFrom<&[u8]> for $name {
             type Error = DigestError;
 
@@ -87,6 +93,8 @@ macro_rules! byte_string {
 byte_string! {
     /// What ties evidence to one TLS session: see [`crate::binding::binder`].
     Binder[32];
+    /// ID_KEY_DIGEST or AUTHOR_KEY_DIGEST of an SNP report: SHA-384 of a public key in AMD's form \[SNP ABI 56860, ID_AUTH_INFO\].
+    IdKeyDigest[48];
     /// Random identity of one boot of an enclave.
     BootId[16];
     /// CHIP_ID of an SNP report \[SNP ABI 56860, ATTESTATION_REPORT, 0x1A0\]. All zero means "no chip", never an identity.

@@ -49,9 +49,9 @@ mod time;
 
 pub use certificate_table::{CertificateTable, CertificateTableError};
 pub use digest::{
-    Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, KeyThumbprint, LaunchMeasurement,
-    LeafHash, ManifestDigest, Nonce, PolicyDigest, ReportData, ReportId, Salt, SpkiDigest, StatementDigest,
-    TreeHash,
+    Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
+    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PolicyDigest, ReportData, ReportId, Salt, SpkiDigest,
+    StatementDigest, TreeHash,
 };
 pub use evidence::{
     ATTEST_PATH, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,

@@ -97,12 +97,14 @@ pub struct Verdict {
     pub code: Option<&'static str>,
     /// One sentence for people, unless accepted.
     pub reason: Option<String>,
-    /// Every check in the order made.
+    /// Every check: failures first, then the others in the order made.
     pub checks: Vec<Check>,
     /// Trust anchors relied on: name and SHA-256 of SPKI.
     pub roots: Vec<String>,
     /// Whether a simulation root was relied on: then nothing is confidential.
     pub simulated: bool,
+    /// Published vulnerabilities that the policy's TCB floor does not rule out.
+    pub uncovered: Vec<String>,
     /// Facts of the SNP report, by ABI name, as text.
     pub snp: Option<BTreeMap<&'static str, String>>,
     /// Facts of each GPU; empty if none is in the evidence.

@@ -12,7 +12,7 @@ use crate::facts;
 use crate::ledger::{Ledger, Refused};
 use crate::policy::Policy;
 use crate::session::{Session, evaluate_session};
-use crate::snp::{Authentic, Memo, Sources, Trust, authenticate, evaluate};
+use crate::snp::{Authentic, Memo, Sources, Trust, authenticate, describe_roots, evaluate};
 
 /// An SNP report with its endorsements, recorded somewhere, unverified.
 #[derive(Debug, Clone, Copy)]
@@ -47,14 +47,15 @@ struct Appraised {
 /// Applies policy and session to an authentic report. Makes every check, so
 /// that a refusal names all there is.
 fn judge(
-    authentic: &Authentic<SnpReport>,
+    authentic: &Authentic<'_, SnpReport>,
     session: &Session<'_>,
     policy: &Policy,
+    now: UnixTime,
     verdict: &mut Facts,
     ledger: &mut Ledger,
 ) -> Result<Appraised, Refused> {
-    evaluate(authentic, policy, ledger);
-    let statement = evaluate_session(authentic, session, policy, ledger);
+    evaluate(authentic, policy, now, ledger);
+    let statement = evaluate_session(authentic, session, policy, now, ledger);
     verdict.session = statement.as_ref().map(facts::of_statement);
     if ledger.is_clean() {
         Ok(Appraised { statement })
@@ -68,6 +69,7 @@ fn judge(
 struct Facts {
     roots: Vec<String>,
     simulated: bool,
+    uncovered: Vec<String>,
     snp: Option<std::collections::BTreeMap<&'static str, String>>,
     session: Option<std::collections::BTreeMap<&'static str, String>>,
 }
@@ -154,15 +156,22 @@ impl Verifier {
         let trust = Trust {
             anchors: self.policy.anchors(),
             crl: self.policy.snp().crl,
+            v2_product: self.policy.snp().v2_product,
             crypto: self.crypto,
             memo: &self.memo,
             now,
         };
         let appraised = authenticate(&Untrusted::new(sources), &trust, &mut ledger).and_then(|authentic| {
             facts.snp = Some(facts::of_report(&authentic));
-            facts.roots.clone_from(&authentic.endorsed().roots);
-            facts.simulated = authentic.endorsed().simulated;
-            judge(&authentic, session, &self.policy, &mut facts, &mut ledger)
+            let endorsed = authentic.endorsed();
+            facts.roots = describe_roots(endorsed.anchor);
+            facts.simulated = endorsed.anchor.simulated;
+            facts.uncovered = self
+                .policy
+                .uncovered_advisories(endorsed.product)
+                .map(|advisory| advisory.to_string())
+                .collect();
+            judge(&authentic, session, &self.policy, now, &mut facts, &mut ledger)
         });
         (appraised.ok(), self.verdict(ledger, facts, now))
     }
@@ -188,6 +197,7 @@ impl Verifier {
             checks,
             roots: facts.roots,
             simulated: facts.simulated,
+            uncovered: facts.uncovered,
             snp: facts.snp,
             gpus: Vec::new(),
             session: facts.session,

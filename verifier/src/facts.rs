@@ -9,12 +9,12 @@ use bastide_attestation::{EpochStatement, TimeSource, sha384};
 use crate::snp::{Authentic, key_name};
 
 /// Facts of a report.
-pub(crate) fn of_report(authentic: &Authentic<SnpReport>) -> BTreeMap<&'static str, String> {
+pub(crate) fn of_report(authentic: &Authentic<'_, SnpReport>) -> BTreeMap<&'static str, String> {
     let report = authentic.value();
     let endorsed = authentic.endorsed();
     let (major, minor, build) = report.current_firmware();
     let mut facts = BTreeMap::from([
-        ("anchor", endorsed.anchor.clone()),
+        ("anchor", endorsed.anchor.name.clone()),
         ("author_key_digest", hex::encode(report.author_key_digest())),
         ("chip_id", hex::encode(report.chip_id().as_bytes())),
         ("committed_tcb", endorsed.tcb.committed.to_string()),
@@ -46,8 +46,12 @@ pub(crate) fn of_report(authentic: &Authentic<SnpReport>) -> BTreeMap<&'static s
         // The host can still go back to the committed firmware.
         facts.insert("provisional_firmware", "true".to_owned());
     }
-    if let Some(provider) = &endorsed.provider {
-        facts.insert("provider", provider.clone());
+    if let Some(provider) = endorsed.provider {
+        facts.insert("provider", provider.to_owned());
+    }
+    if let Some((launch, current)) = report.mitigation_vectors() {
+        facts.insert("launch_mit_vector", format!("0x{launch:016x}"));
+        facts.insert("current_mit_vector", format!("0x{current:016x}"));
     }
     facts
 }

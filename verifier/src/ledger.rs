@@ -32,6 +32,21 @@ macro_rules! checks {
                 match self { $(Self::$name => Basis::$basis),* }
             }
 
+            /// One bit of its own.
+            const fn bit(self) -> u128 {
+                // Counts the checks before it; there are fewer than 128.
+                const LAST: usize = [$(CheckId::$name),*].len();
+                const { assert!(LAST <= 128) };
+                let mut bit = 1;
+                $(
+                    if matches!(self, Self::$name) {
+                        return bit;
+                    }
+                    bit <<= 1;
+                )*
+                bit
+            }
+
             /// What passes, in general words.
             #[must_use]
             pub const fn expected(self) -> &'static str {
@@ -65,14 +80,20 @@ checks! {
     TcbLaunch = "snp.tcb.launch", HardwareProven, "at or above the floor in every component";
     TcbCurrent = "snp.tcb.current", HardwareProven, "at or above the floor in every component";
     PolicyReserved = "snp.policy.reserved", HardwareProven, "bit 17 set, no undefined bit";
-    PolicyDebug = "snp.policy.debug", HardwareProven, "debug off";
-    PolicyMigration = "snp.policy.migrate_ma", HardwareProven, "migration agent off";
-    PolicyCxl = "snp.policy.cxl", HardwareProven, "CXL memory off";
+    PolicyMigration = "snp.policy.migrate_ma", HardwareProven, "migration agent as the policy says";
+    PolicyDebug = "snp.policy.debug", HardwareProven, "debug as the policy says";
+    PolicyCxl = "snp.policy.cxl", HardwareProven, "CXL memory as the policy says";
+    PolicyBits = "snp.policy.bits", HardwareProven, "every other bit as the policy says";
     PlatformBits = "snp.platform.known", HardwareProven, "no undefined bit";
-    AliasCheck = "snp.platform.alias_check", HardwareProven, "memory checked for aliases";
+    AliasCheck = "snp.platform.alias_check", HardwareProven, "memory checked for aliases, as the policy says";
+    PlatformRules = "snp.platform.bits", HardwareProven, "every other bit as the policy says";
     Vmpl = "snp.vmpl", HardwareProven, "a privilege level that the policy allows";
-    IdBlock = "snp.id_block", HardwareProven, "no ID block, no author key";
+    IdBlock = "snp.id_block", HardwareProven, "no ID block, or one by a key that the policy lists";
+    AuthorKey = "snp.author_key", HardwareProven, "no author key, or one that the policy lists";
     Launch = "snp.launch_measurement", HardwareProven, "a measurement that the policy lists";
+    ChipId = "snp.chip_id", HardwareProven, "a chip that the policy lists";
+    HostData = "snp.host_data", HardwareProven, "host data that the policy lists";
+    MemoryBus = "snp.memory_bus", Asserted, "nobody taps or replays the memory's wires";
     Statement = "session.statement", Derived, "strict CBOR of the defined shape";
     ReportData = "session.report_data", HardwareProven, "REPORT_DATA is the statement's";
     Binding = "session.binding", Derived, "this session's leaf under the statement's root";
@@ -87,10 +108,11 @@ checks! {
 pub(crate) struct Refused;
 
 /// The checks made so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
     checks: Vec<Check>,
-    made: Vec<CheckId>,
+    /// [`CheckId::bit`] of each that was made.
+    made: u128,
     first: Option<(Rejection, String)>,
 }
 
@@ -98,13 +120,13 @@ impl Ledger {
     pub(crate) fn new() -> Self {
         Self {
             checks: Vec::with_capacity(CheckId::ALL.len()),
-            made: Vec::with_capacity(CheckId::ALL.len()),
+            made: 0,
             first: None,
         }
     }
 
     fn record(&mut self, id: CheckId, status: Status, expected: String, got: String) {
-        self.made.push(id);
+        self.made |= id.bit();
         self.checks.push(Check {
             id: id.name(),
             status,
@@ -112,6 +134,10 @@ impl Ledger {
             got,
             basis: id.basis(),
         });
+    }
+
+    const fn was_made(&self, id: CheckId) -> bool {
+        self.made & id.bit() != 0
     }
 
     /// The check held.
@@ -127,6 +153,11 @@ impl Ledger {
     /// The check is left out; `why` says by whom.
     pub(crate) fn skip(&mut self, id: CheckId, why: impl Into<String>) {
         self.record(id, Status::Skip, id.expected().to_owned(), why.into());
+    }
+
+    /// No evidence of this platform could show it.
+    pub(crate) fn not_provable(&mut self, id: CheckId, why: impl Into<String>) {
+        self.record(id, Status::NotProvable, id.expected().to_owned(), why.into());
     }
 
     /// The check failed.
@@ -164,13 +195,14 @@ impl Ledger {
 
     /// Whether every check was made and none failed.
     pub(crate) fn is_clean(&self) -> bool {
-        self.first.is_none() && CheckId::ALL.iter().all(|id| self.made.contains(id))
+        self.first.is_none() && CheckId::ALL.iter().all(|id| self.was_made(*id))
     }
 
-    /// The first failure and its sentence, and every check; those never made are `unknown`.
+    /// The first failure and its sentence, and every check: failures first,
+    /// then the others in the order made; those never made are `unknown`.
     pub(crate) fn finish(mut self) -> (Option<(Rejection, String)>, Vec<Check>) {
         for id in CheckId::ALL {
-            if !self.made.contains(id) {
+            if !self.was_made(*id) {
                 self.record(
                     *id,
                     Status::Unknown,
@@ -179,6 +211,40 @@ impl Ledger {
                 );
             }
         }
+        if self.first.is_some() {
+            self.checks.sort_by_key(|check| check.status != Status::Fail);
+        }
         (self.first, self.checks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_bit_of_its_own() {
+        let mut seen = 0_u128;
+        for id in CheckId::ALL {
+            assert_eq!(id.bit().count_ones(), 1);
+            assert_eq!(seen & id.bit(), 0, "{}", id.name());
+            seen |= id.bit();
+        }
+    }
+
+    #[test]
+    fn failures_come_first_and_nothing_is_left_out() {
+        let mut ledger = Ledger::new();
+        ledger.pass(CheckId::ReportForm, "x");
+        let _: Refused = ledger.fail(CheckId::KeyInfo, Rejection::ChipKeyMasked, "a", "b");
+        let (first, checks) = ledger.finish();
+        assert_eq!(
+            first.map(|(rejection, _)| rejection),
+            Some(Rejection::ChipKeyMasked)
+        );
+        assert_eq!(checks.len(), CheckId::ALL.len());
+        assert_eq!(checks[0].id, "snp.report.key_info");
+        assert_eq!(checks[1].id, "snp.report.form");
+        assert!(checks[2..].iter().all(|check| check.status == Status::Unknown));
     }
 }

@@ -37,6 +37,7 @@
 pub mod anchors;
 pub mod crypto;
 pub mod shipped;
+pub mod tcb_profile;
 
 mod appraisal;
 mod certificate;
@@ -54,5 +55,5 @@ mod snp;
 pub use appraisal::{RecordedSnp, Verifier};
 pub use ledger::CheckId;
 pub use pem::{PemError, pem_certificates};
-pub use policy::{Policy, PolicyError, PolicyFault};
+pub use policy::{Pin, Policy, PolicyError, PolicyFault, Window};
 pub use rejection::Rejection;

@@ -2,18 +2,28 @@
 //! they hold. Every decision is in the file or, by name, in its `ignore` list;
 //! there are no defaults to be surprised by.
 
+mod bits;
+mod date;
 mod error;
 mod load;
+mod pins;
 mod schema;
+mod source;
 
 use std::collections::BTreeMap;
 
 use bastide_attestation::snp::{Product, TcbVersion};
-use bastide_attestation::{LaunchMeasurement, ManifestDigest, PolicyDigest};
+use bastide_attestation::{ChipId, HostData, IdKeyDigest, LaunchMeasurement, ManifestDigest, PolicyDigest};
 
 use crate::anchors::Anchor;
+use crate::ledger::CheckId;
+use crate::tcb_profile::{ADVISORIES, Advisory, TcbProfile};
 
+pub(crate) use bits::{BitRule, BitRules};
+pub use date::Window;
 pub use error::{PolicyError, PolicyFault};
+pub use pins::Pin;
+pub(crate) use pins::{Found, PinSet};
 
 /// Which kinds of endorsement key may have signed a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,19 +49,44 @@ impl KeyKinds {
 /// What happens without a current revocation list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CrlMode {
+    /// No list is looked at, visibly.
+    Off,
     /// The check is left out, visibly.
     Soft,
     /// No acceptance.
     Hard,
 }
 
+impl CrlMode {
+    /// As in a policy file.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Soft => "soft",
+            Self::Hard => "hard",
+        }
+    }
+}
+
 /// Whether a guest may have been launched with an ID block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IdBlock {
     /// None, and no author key.
     Forbid,
-    /// Whatever there is.
-    Any,
+    /// One signed by one of these keys; an author key, if there is one, must be
+    /// one of those.
+    Pinned {
+        id_keys: PinSet<IdKeyDigest>,
+        author_keys: Option<PinSet<IdKeyDigest>>,
+    },
+}
+
+/// Floors for TCB versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TcbFloors {
+    /// The named profile that they are at or above, if the policy names one.
+    pub(crate) profile: Option<&'static TcbProfile>,
+    pub(crate) floors: BTreeMap<Product, TcbVersion>,
 }
 
 /// Rules for the SNP report. `None` where the policy leaves a decision out.
@@ -59,15 +94,19 @@ pub(crate) enum IdBlock {
 pub(crate) struct SnpRules {
     pub(crate) products: Vec<Product>,
     pub(crate) report_versions: Vec<u32>,
+    pub(crate) v2_product: Option<Product>,
     pub(crate) vmpl: Option<Vec<u32>>,
-    pub(crate) debug: bool,
-    pub(crate) migrate_ma: bool,
-    pub(crate) require_alias_check: bool,
     pub(crate) key: KeyKinds,
-    pub(crate) id_block: IdBlock,
+    pub(crate) id_block: Option<IdBlock>,
     pub(crate) crl: CrlMode,
-    pub(crate) tcb_floor: Option<BTreeMap<Product, TcbVersion>>,
-    pub(crate) measurements: Option<Vec<LaunchMeasurement>>,
+    pub(crate) tcb: Option<TcbFloors>,
+    pub(crate) guest_policy: BitRules,
+    pub(crate) platform_info: BitRules,
+    /// Whether PLATFORM_INFO may have a bit that is not known here.
+    pub(crate) unknown_platform_bits: bool,
+    pub(crate) launch: Option<PinSet<LaunchMeasurement>>,
+    pub(crate) chips: Option<PinSet<ChipId>>,
+    pub(crate) host_data: Option<PinSet<HostData>>,
 }
 
 /// A policy that was read whole and found free of contradictions.
@@ -79,7 +118,7 @@ pub struct Policy {
     ignored: Vec<String>,
     anchors: Vec<Anchor>,
     snp: SnpRules,
-    manifests: Option<Vec<ManifestDigest>>,
+    manifests: Option<PinSet<ManifestDigest>>,
     allow_simulated: bool,
 }
 
@@ -128,17 +167,92 @@ impl Policy {
         &self.anchors
     }
 
+    /// Processors that it accepts.
+    #[must_use]
+    pub fn products(&self) -> &[Product] {
+        &self.snp.products
+    }
+
+    /// `vcek`, `vlek` or `any`.
+    #[must_use]
+    pub const fn key_kind(&self) -> &'static str {
+        self.snp.key.name()
+    }
+
+    /// `off`, `soft` or `hard`: what happens without a current revocation list.
+    #[must_use]
+    pub const fn crl_mode(&self) -> &'static str {
+        self.snp.crl.name()
+    }
+
+    /// The named profile of TCB floors that it uses, if it does.
+    #[must_use]
+    pub fn tcb_profile(&self) -> Option<&'static TcbProfile> {
+        self.snp.tcb.as_ref().and_then(|tcb| tcb.profile)
+    }
+
+    /// The lowest TCB version that it accepts of a product; `None` if it has no floor.
+    #[must_use]
+    pub fn tcb_floor(&self, product: Product) -> Option<&TcbVersion> {
+        self.snp.tcb.as_ref()?.floors.get(&product)
+    }
+
+    /// Advisories that a machine of this product which meets the policy's floor
+    /// may still be open to.
+    pub fn uncovered_advisories(&self, product: Product) -> impl Iterator<Item = Advisory> + use<> {
+        let covering = self
+            .tcb_floor(product)
+            .and_then(|floor| TcbProfile::met_by(floor, product));
+        ADVISORIES
+            .into_iter()
+            .filter(move |advisory| !covering.is_some_and(|profile| profile.covers.contains(advisory)))
+    }
+
+    /// Everything that it pins, set by set.
+    #[must_use]
+    pub fn pins(&self) -> Vec<Pin> {
+        let mut pins = Vec::new();
+        let snp = &self.snp;
+        if let Some(set) = &snp.launch {
+            pins.extend(set.list(CheckId::Launch.name()));
+        }
+        if let Some(set) = &snp.chips {
+            pins.extend(set.list(CheckId::ChipId.name()));
+        }
+        if let Some(IdBlock::Pinned { id_keys, author_keys }) = &snp.id_block {
+            pins.extend(id_keys.list(CheckId::IdBlock.name()));
+            pins.extend(
+                author_keys
+                    .iter()
+                    .flat_map(|set| set.list(CheckId::AuthorKey.name())),
+            );
+        }
+        if let Some(set) = &snp.host_data {
+            pins.extend(set.list(CheckId::HostData.name()));
+        }
+        if let Some(set) = &self.manifests {
+            pins.extend(set.list(CheckId::Model.name()));
+        }
+        pins
+    }
+
     pub(crate) const fn snp(&self) -> &SnpRules {
         &self.snp
     }
 
-    pub(crate) fn manifests(&self) -> Option<&[ManifestDigest]> {
-        self.manifests.as_deref()
+    pub(crate) const fn manifests(&self) -> Option<&PinSet<ManifestDigest>> {
+        self.manifests.as_ref()
     }
 }
 
 /// Allowed values, for a verdict.
-pub(crate) fn list<T: ToString>(values: &[T]) -> String {
-    let values: Vec<_> = values.iter().map(ToString::to_string).collect();
-    values.join(" or ")
+pub(crate) fn list<T: core::fmt::Display>(values: &[T]) -> String {
+    use core::fmt::Write as _;
+    let mut text = String::new();
+    for (index, value) in values.iter().enumerate() {
+        let separator = if index == 0 { "" } else { " or " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{value}");
+    }
+    text
 }

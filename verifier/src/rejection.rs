@@ -206,21 +206,42 @@ rejections! {
     Cxl = "snp.policy.cxl", Rejected,
         "the guest policy lets CXL memory hold the guest",
         "ask the operator to launch without the CXL bit";
+    GuestPolicyBit = "snp.policy.bit_not_allowed", Rejected,
+        "a bit of the guest policy is not as your policy demands",
+        "ask the operator to launch with the guest policy that you demand, or change snp.guest_policy";
     PlatformUnknownBits = "snp.platform.unknown_bits", Rejected,
         "PLATFORM_INFO has a bit that this verifier does not know",
-        "update the verifier";
+        "update the verifier; \"snp.platform.known\" in ignore lets unknown bits pass";
     AliasCheck = "snp.platform.alias_check", Rejected,
         "the platform did not check its memory for aliases (BadRAM, CVE-2024-21944)",
         "ask the operator to update the firmware so that ALIAS_CHECK_COMPLETE is set";
+    PlatformBit = "snp.platform.bit_not_allowed", Rejected,
+        "a bit of PLATFORM_INFO is not as your policy demands",
+        "ask the operator to configure the host so, or change snp.platform_info";
     VmplNotAllowed = "snp.vmpl.not_allowed", Rejected,
         "the report was asked for at a privilege level that the policy does not allow",
         "ask the operator how the guest is built, then set vmpl to the level you accept";
     IdBlockNotAllowed = "snp.id_block.not_allowed", Rejected,
         "the guest was launched with an ID block and the policy forbids one",
-        "ask the operator to launch without it, or set id_block to \"any\"";
+        "ask the operator to launch without it, or set id_block to \"pinned\" and list the key in id_keys";
+    IdKeyNotAllowed = "snp.id_key.not_allowed", Rejected,
+        "the guest was not launched with an ID block signed by a key that the policy lists",
+        "ask the operator whose ID block it is; list the key in id_keys if you trust it";
+    AuthorKeyNotAllowed = "snp.author_key.not_allowed", Rejected,
+        "the author key that vouches for the ID key is none that the policy lists",
+        "ask the operator whose key it is; list it in author_keys if you trust it";
     LaunchNotAllowed = "snp.launch.not_allowed", Rejected,
         "the launch measurement is none that the policy lists",
         "compare it with the measurements of the release you trust, and pin those";
+    ChipNotAllowed = "snp.chip.not_allowed", Rejected,
+        "the chip is none that the policy lists",
+        "ask the operator which chips they run, and list those that you vouch for in chips";
+    HostDataNotAllowed = "snp.host_data.not_allowed", Rejected,
+        "HOST_DATA is none that the policy lists",
+        "ask the operator which configuration the host launched with, and pin it if you trust it";
+    PinNotCurrent = "policy.pin_not_current", Rejected,
+        "the value is pinned, but not for this time",
+        "renew the pin in the policy if you still trust the value; check this machine's clock";
 
     // Session and model.
     ReportData = "session.report_data", Rejected,

@@ -3,12 +3,12 @@
 //! own, never one that came with the evidence.
 
 use bastide_attestation::snp::SnpReport;
-use bastide_attestation::{EpochStatement, Evidence, ReportData, SessionExpectation, binding};
+use bastide_attestation::{EpochStatement, Evidence, ReportData, SessionExpectation, UnixTime, binding};
 
 use crate::ledger::{CheckId, Ledger};
 use crate::policy::Policy;
 use crate::rejection::Rejection;
-use crate::snp::{Authentic, IGNORED, pins};
+use crate::snp::{Authentic, Pinning};
 
 /// Which session, if any, the evidence must belong to.
 #[derive(Debug, Clone, Copy)]
@@ -24,16 +24,17 @@ pub(crate) enum Session<'a> {
 /// Records the checks of the session. Gives the statement if REPORT_DATA
 /// vouches for it.
 pub(crate) fn evaluate_session(
-    authentic: &Authentic<SnpReport>,
+    authentic: &Authentic<'_, SnpReport>,
     session: &Session<'_>,
     policy: &Policy,
+    now: UnixTime,
     ledger: &mut Ledger,
 ) -> Option<EpochStatement> {
     match session {
         Session::Live(evidence, expectation) => {
-            evaluate_statement(authentic, evidence, Some(expectation), policy, ledger)
+            evaluate_statement(authentic, evidence, Some(expectation), policy, now, ledger)
         }
-        Session::Kept(evidence) => evaluate_statement(authentic, evidence, None, policy, ledger),
+        Session::Kept(evidence) => evaluate_statement(authentic, evidence, None, policy, now, ledger),
         Session::Report(expected) => {
             const ALONE: &str = "a report alone has no session";
             ledger.skip(CheckId::Statement, ALONE);
@@ -71,10 +72,11 @@ fn check_report_data(report: &SnpReport, expected: &ReportData, ledger: &mut Led
 }
 
 fn evaluate_statement(
-    authentic: &Authentic<SnpReport>,
+    authentic: &Authentic<'_, SnpReport>,
     evidence: &Evidence,
     expectation: Option<&SessionExpectation>,
     policy: &Policy,
+    now: UnixTime,
     ledger: &mut Ledger,
 ) -> Option<EpochStatement> {
     let statement = match EpochStatement::decode(&evidence.statement) {
@@ -133,15 +135,12 @@ fn evaluate_statement(
             .gpu_digest
             .map_or_else(|| "none is named: no GPU is vouched for".to_owned(), hex::encode),
     );
-    match policy.manifests() {
-        Some(allowed) => ledger.check(
-            CheckId::Model,
-            allowed.contains(&statement.model),
-            Rejection::ModelNotAllowed,
-            pins(allowed.len(), "manifest"),
-            hex::encode(statement.model.as_bytes()),
-        ),
-        None => ledger.skip(CheckId::Model, IGNORED),
-    }
+    let model = Pinning {
+        id: CheckId::Model,
+        rejection: Rejection::ModelNotAllowed,
+        what: "manifest",
+        now,
+    };
+    model.evaluate(policy.manifests(), &statement.model, ledger);
     Some(statement)
 }

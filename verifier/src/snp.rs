@@ -6,6 +6,6 @@ mod chain;
 mod evaluate;
 mod vek;
 
-pub(crate) use authenticity::{Authentic, Sources, Trust, authenticate, key_name};
+pub(crate) use authenticity::{Authentic, Sources, Trust, authenticate, describe_roots, key_name};
 pub(crate) use chain::Memo;
-pub(crate) use evaluate::{IGNORED, evaluate, pins};
+pub(crate) use evaluate::{Pinning, evaluate};

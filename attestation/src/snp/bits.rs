@@ -7,6 +7,20 @@ pub struct GuestPolicy(u64);
 impl GuestPolicy {
     const KNOWN: u64 = 0x03ff_ffff;
 
+    /// The bits that say something by themselves: number and name. Bits 15:0
+    /// are a version, bit 17 is reserved.
+    pub const BITS: [(u32, &'static str); 9] = [
+        (16, "smt"),
+        (18, "migrate_ma"),
+        (19, "debug"),
+        (20, "single_socket"),
+        (21, "cxl"),
+        (22, "mem_aes_256_xts"),
+        (23, "rapl_dis"),
+        (24, "ciphertext_hiding"),
+        (25, "page_swap_disable"),
+    ];
+
     /// Takes the 64 bits as they are.
     #[must_use]
     pub const fn new(bits: u64) -> Self {
@@ -60,6 +74,18 @@ pub struct PlatformInfo(u64);
 
 impl PlatformInfo {
     const KNOWN: u64 = 0xff;
+
+    /// The bits that are defined: number and name.
+    pub const BITS: [(u32, &'static str); 8] = [
+        (0, "smt"),
+        (1, "tsme"),
+        (2, "ecc"),
+        (3, "rapl_dis"),
+        (4, "ciphertext_hiding"),
+        (5, "alias_check_complete"),
+        (6, "iommu_write_safe"),
+        (7, "tio"),
+    ];
 
     /// Takes the 64 bits as they are.
     #[must_use]

@@ -4,7 +4,7 @@
 use super::bits::{GuestPolicy, KeyInfo, PlatformInfo};
 use super::product::{Cpuid, Generation};
 use super::tcb::TcbVersion;
-use crate::digest::{ChipId, HostData, LaunchMeasurement, ReportData, ReportId};
+use crate::digest::{ChipId, HostData, IdKeyDigest, LaunchMeasurement, ReportData, ReportId};
 
 /// Bytes of a report.
 pub const REPORT_BYTES: usize = 0x4a0;
@@ -197,14 +197,14 @@ impl SnpReport {
 
     /// ID_KEY_DIGEST.
     #[must_use]
-    pub fn id_key_digest(&self) -> [u8; 48] {
-        self.at::<0x0e0, 48>()
+    pub fn id_key_digest(&self) -> IdKeyDigest {
+        IdKeyDigest::new(self.at::<0x0e0, 48>())
     }
 
     /// AUTHOR_KEY_DIGEST.
     #[must_use]
-    pub fn author_key_digest(&self) -> [u8; 48] {
-        self.at::<0x110, 48>()
+    pub fn author_key_digest(&self) -> IdKeyDigest {
+        IdKeyDigest::new(self.at::<0x110, 48>())
     }
 
     /// REPORT_ID.
@@ -256,6 +256,13 @@ impl SnpReport {
     #[must_use]
     pub fn launch_tcb(&self, generation: Generation) -> Option<TcbVersion> {
         TcbVersion::parse(self.at::<0x1f0, 8>(), generation)
+    }
+
+    /// LAUNCH_MIT_VECTOR and CURRENT_MIT_VECTOR, the mitigations in place then
+    /// and now; reports before version 5 have none.
+    #[must_use]
+    pub fn mitigation_vectors(&self) -> Option<(u64, u64)> {
+        (self.version() >= 5).then(|| (self.u64_at::<0x1f8>(), self.u64_at::<0x200>()))
     }
 
     /// R and S of the signature, big-endian, 48 bytes each, as fixed-length

@@ -66,10 +66,14 @@ impl TcbVersion {
         }
     }
 
-    /// Every component that lies below `floor`; none means the floor is met.
-    /// A floor on a component that isn't there is not met.
+    /// Whether no component lies below `floor`. Allocates nothing.
     #[must_use]
-    pub fn shortfalls(&self, floor: &Self) -> Vec<TcbShortfall> {
+    pub fn meets(&self, floor: &Self) -> bool {
+        self.compared(floor).all(|(_, got, floor)| got >= Some(floor))
+    }
+
+    /// Every component that `floor` has a level for: its name, level, floor.
+    fn compared(&self, floor: &Self) -> impl Iterator<Item = (&'static str, Option<u8>, u8)> {
         [
             ("fmc", self.fmc, floor.fmc),
             ("boot_loader", Some(self.boot_loader), Some(floor.boot_loader)),
@@ -78,16 +82,22 @@ impl TcbVersion {
             ("microcode", Some(self.microcode), Some(floor.microcode)),
         ]
         .into_iter()
-        .filter_map(|(component, got, floor)| match (got, floor) {
-            (_, None) => None,
-            (Some(got), Some(floor)) if got >= floor => None,
-            (got, Some(floor)) => Some(TcbShortfall {
+        .filter_map(|(component, got, floor)| Some((component, got, floor?)))
+    }
+
+    /// Every component that lies below `floor`; none means the floor is met.
+    /// A floor on a component that isn't there is not met.
+    #[must_use]
+    pub fn shortfalls(&self, floor: &Self) -> Vec<TcbShortfall> {
+        self.compared(floor)
+            // An absent component is below every level.
+            .filter(|(_, got, floor)| *got < Some(*floor))
+            .map(|(component, got, floor)| TcbShortfall {
                 component,
                 floor,
                 got,
-            }),
-        })
-        .collect()
+            })
+            .collect()
     }
 }
 
@@ -179,7 +189,8 @@ mod tests {
     proptest! {
         #[test]
         fn meeting_a_floor_is_a_partial_order(a in tcb(), b in tcb(), c in tcb()) {
-            let meets = |x: &TcbVersion, y: &TcbVersion| x.shortfalls(y).is_empty();
+            let meets = |x: &TcbVersion, y: &TcbVersion| x.meets(y);
+            prop_assert_eq!(a.meets(&b), a.shortfalls(&b).is_empty());
             prop_assert!(meets(&a, &a));
             if meets(&a, &b) && meets(&b, &c) && (b.fmc.is_some() || c.fmc.is_none()) {
                 prop_assert!(meets(&a, &c));

@@ -258,6 +258,7 @@ impl Appraiser for Bound {
                 simulated: true,
                 snp: None,
                 gpus: Vec::new(),
+        uncovered: Vec::new(),
                 session: Some(BTreeMap::new()),
                 policy: "bound".to_owned(),
                 policy_digest: String::new(),

@@ -130,6 +130,7 @@ pub(crate) fn without_evidence(
         simulated: false,
         snp: None,
         gpus: Vec::new(),
+        uncovered: Vec::new(),
         session: None,
         policy: String::new(),
         policy_digest: String::new(),

@@ -3,9 +3,13 @@
 
 use serde::Deserialize;
 use toml::Spanned;
+use toml::value::Datetime;
 
 /// The only schema.
 pub(super) const SCHEMA: &str = "bastide.policy/v1";
+
+/// A list whose place in the file is known, as are its entries'.
+pub(super) type List<T> = Spanned<Vec<Spanned<T>>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,18 +47,69 @@ pub(super) struct ExtraRoot {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Snp {
-    pub(super) products: Spanned<Vec<Spanned<String>>>,
-    pub(super) report_versions: Spanned<Vec<Spanned<u32>>>,
-    pub(super) vmpl: Option<Spanned<Vec<Spanned<u32>>>>,
-    pub(super) debug: bool,
-    pub(super) migrate_ma: bool,
-    pub(super) require_alias_check: bool,
+    pub(super) products: List<String>,
+    pub(super) report_versions: List<u32>,
+    /// Which product a report of version 2 is of, since it doesn't say.
+    pub(super) v2_product: Option<Spanned<String>>,
+    pub(super) vmpl: Option<List<u32>>,
     pub(super) key: Spanned<String>,
-    pub(super) vlek_providers: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) id_block: Spanned<String>,
+    pub(super) vlek_providers: Option<List<String>>,
+    pub(super) id_block: Option<Spanned<String>>,
     pub(super) crl: Spanned<String>,
+    pub(super) tcb_profile: Option<Spanned<String>>,
     pub(super) tcb_floor: Option<Spanned<Floors>>,
-    pub(super) launch: Option<Spanned<Launch>>,
+    pub(super) guest_policy: GuestPolicyBits,
+    pub(super) platform_info: PlatformInfoBits,
+    pub(super) launch: Option<List<LaunchPin>>,
+    pub(super) chips: Option<List<ChipPin>>,
+    pub(super) id_keys: Option<List<KeyPin>>,
+    pub(super) author_keys: Option<List<KeyPin>>,
+    pub(super) host_data: Option<List<HostDataPin>>,
+}
+
+/// A table of bits, every one of them to be decided.
+macro_rules! bits {
+    ($(#[doc = $doc:literal] $name:ident { $($bit:ident,)* })*) => {$(
+        #[doc = $doc]
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name {
+            $($bit: Spanned<String>,)*
+        }
+
+        impl $name {
+            /// Name and rule of each.
+            pub(super) fn rules(&self) -> impl Iterator<Item = (&'static str, &Spanned<String>)> {
+                [$((stringify!($bit), &self.$bit),)*].into_iter()
+            }
+        }
+    )*};
+}
+
+bits! {
+    /// Bits of the guest's POLICY.
+    GuestPolicyBits {
+        smt,
+        migrate_ma,
+        debug,
+        single_socket,
+        cxl,
+        mem_aes_256_xts,
+        rapl_dis,
+        ciphertext_hiding,
+        page_swap_disable,
+    }
+    /// Bits of PLATFORM_INFO.
+    PlatformInfoBits {
+        smt,
+        tsme,
+        ecc,
+        rapl_dis,
+        ciphertext_hiding,
+        alias_check_complete,
+        iommu_write_safe,
+        tio,
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,12 +133,73 @@ pub(super) struct Floor {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Launch {
-    pub(super) measurements: Spanned<Vec<Spanned<String>>>,
+pub(super) struct Model {
+    pub(super) manifests: List<ManifestPin>,
+}
+
+/// What every pin has besides its value.
+pub(super) struct PinParts<'d> {
+    pub(super) value: &'d Spanned<String>,
+    pub(super) not_before: &'d Spanned<Datetime>,
+    pub(super) not_after: &'d Spanned<Datetime>,
+    pub(super) reason: &'d Spanned<String>,
+    pub(super) release: Option<&'d Spanned<String>>,
+    pub(super) shape: Option<&'d Spanned<String>>,
+}
+
+macro_rules! pins {
+    ($($name:ident { $value:ident })*) => {$(
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name {
+            $value: Spanned<String>,
+            not_before: Spanned<Datetime>,
+            not_after: Spanned<Datetime>,
+            reason: Spanned<String>,
+        }
+
+        impl $name {
+            pub(super) fn parts(&self) -> PinParts<'_> {
+                PinParts {
+                    value: &self.$value,
+                    not_before: &self.not_before,
+                    not_after: &self.not_after,
+                    reason: &self.reason,
+                    release: None,
+                    shape: None,
+                }
+            }
+        }
+    )*};
+}
+
+pins! {
+    ChipPin { chip_id }
+    KeyPin { digest }
+    HostDataPin { value }
+    ManifestPin { manifest }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Model {
-    pub(super) manifests: Spanned<Vec<Spanned<String>>>,
+pub(super) struct LaunchPin {
+    measurement: Spanned<String>,
+    release: Option<Spanned<String>>,
+    shape: Option<Spanned<String>>,
+    not_before: Spanned<Datetime>,
+    not_after: Spanned<Datetime>,
+    reason: Spanned<String>,
+}
+
+impl LaunchPin {
+    pub(super) fn parts(&self) -> PinParts<'_> {
+        PinParts {
+            value: &self.measurement,
+            not_before: &self.not_before,
+            not_after: &self.not_after,
+            reason: &self.reason,
+            release: self.release.as_ref(),
+            shape: self.shape.as_ref(),
+        }
+    }
 }

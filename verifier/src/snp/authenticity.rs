@@ -28,6 +28,8 @@ pub(crate) struct Sources<'a> {
 pub(crate) struct Trust<'t> {
     pub(crate) anchors: &'t [Anchor],
     pub(crate) crl: CrlMode,
+    /// Which product reports of version 2 are of, if the policy says.
+    pub(crate) v2_product: Option<Product>,
     pub(crate) crypto: &'static dyn Crypto,
     pub(crate) memo: &'t Memo,
     pub(crate) now: UnixTime,
@@ -36,40 +38,36 @@ pub(crate) struct Trust<'t> {
 /// Something that a chain of signatures to a pinned key vouches for. Made only
 /// by [`authenticate`].
 #[derive(Debug)]
-pub(crate) struct Authentic<T> {
+pub(crate) struct Authentic<'a, T> {
     value: T,
-    endorsed: Endorsed,
+    endorsed: Endorsed<'a>,
 }
 
-impl<T> Authentic<T> {
+impl<'a, T> Authentic<'a, T> {
     /// What is authentic.
     pub(crate) const fn value(&self) -> &T {
         &self.value
     }
 
     /// What the endorsements add.
-    pub(crate) const fn endorsed(&self) -> &Endorsed {
+    pub(crate) const fn endorsed(&self) -> &Endorsed<'a> {
         &self.endorsed
     }
 }
 
 /// What was established besides the report's own fields.
 #[derive(Debug)]
-pub(crate) struct Endorsed {
+pub(crate) struct Endorsed<'a> {
     /// The processor.
     pub(crate) product: Product,
     /// Which kind of key signed.
     pub(crate) key: SigningKey,
     /// Provider of a VLEK.
-    pub(crate) provider: Option<String>,
+    pub(crate) provider: Option<&'a str>,
     /// REPORTED_TCB, COMMITTED_TCB, LAUNCH_TCB and CURRENT_TCB.
     pub(crate) tcb: Tcb,
-    /// Name of the anchor.
-    pub(crate) anchor: String,
-    /// Root and intermediate relied on, for people.
-    pub(crate) roots: Vec<String>,
-    /// Whether that anchor is a simulation's.
-    pub(crate) simulated: bool,
+    /// The root and intermediate relied on.
+    pub(crate) anchor: &'a Anchor,
 }
 
 /// The four TCB versions of a report.
@@ -94,15 +92,15 @@ impl Tcb {
 
 /// Establishes that a report is authentic. Records every check that it makes
 /// and stops at the first that fails.
-pub(crate) fn authenticate(
-    sources: &Untrusted<Sources<'_>>,
-    trust: &Trust<'_>,
+pub(crate) fn authenticate<'a>(
+    sources: &Untrusted<Sources<'a>>,
+    trust: &Trust<'a>,
     ledger: &mut Ledger,
-) -> Result<Authentic<SnpReport>, Refused> {
+) -> Result<Authentic<'a, SnpReport>, Refused> {
     let sources = sources.as_unverified();
     let report = read_report(sources.report, ledger)?;
     let key = read_key_info(&report, ledger)?;
-    let (product, tcb) = read_product(&report, ledger)?;
+    let (product, tcb) = read_product(&report, sources.vek, trust, ledger)?;
     let generation = product.generation();
 
     if sources.vek.is_empty() {
@@ -172,11 +170,9 @@ pub(crate) fn authenticate(
         endorsed: Endorsed {
             product,
             key,
-            provider: extensions.provider.map(str::to_owned),
+            provider: extensions.provider,
             tcb,
-            anchor: chain.anchor.name.clone(),
-            roots: describe_roots(chain.anchor),
-            simulated: chain.anchor.simulated,
+            anchor: chain.anchor,
         },
     })
 }
@@ -220,9 +216,14 @@ fn read_key_info(report: &SnpReport, ledger: &mut Ledger) -> Result<SigningKey, 
 }
 
 /// The product from the signed CPUID, and the TCB versions in its layout.
-/// Reports of version 2 carry no CPUID; they are read as Milan, whose chain
-/// and certificate must then agree.
-fn read_product(report: &SnpReport, ledger: &mut Ledger) -> Result<(Product, Tcb), Refused> {
+/// Reports of version 2 carry no CPUID: the policy says which product they are
+/// of, or else the leaf's issuer; chain and certificate must then agree.
+fn read_product(
+    report: &SnpReport,
+    vek: &[u8],
+    trust: &Trust<'_>,
+    ledger: &mut Ledger,
+) -> Result<(Product, Tcb), Refused> {
     let id = CheckId::ReportProduct;
     let (product, got) = match report.cpuid() {
         Some(cpuid) => (
@@ -232,10 +233,16 @@ fn read_product(report: &SnpReport, ledger: &mut Ledger) -> Result<(Product, Tcb
                 cpuid.family, cpuid.model, cpuid.stepping
             ),
         ),
-        None => (
-            Some(Product::Milan),
-            "no CPUID in version 2: read as Milan".to_owned(),
-        ),
+        None => match trust.v2_product {
+            Some(product) => (
+                Some(product),
+                "no CPUID in version 2: as the policy says".to_owned(),
+            ),
+            None => (
+                issuers_product(vek),
+                "no CPUID in version 2: as the certificate's issuer says".to_owned(),
+            ),
+        },
     };
     let Some(product) = product else {
         return Err(ledger.fail(id, Rejection::ProductUnknown, "a known processor", got));
@@ -246,6 +253,17 @@ fn read_product(report: &SnpReport, ledger: &mut Ledger) -> Result<(Product, Tcb
     };
     ledger.pass(id, format!("{product} ({got})"));
     Ok((product, tcb))
+}
+
+/// The product that a leaf's issuer stands for. Genoa's authority also issues
+/// for Bergamo, which a report of version 2 can't be told from.
+fn issuers_product(vek: &[u8]) -> Option<Product> {
+    let certificate = Certificate::parse(vek).ok()?;
+    match common_name(certificate.issuer)? {
+        "SEV-Milan" | "SEV-VLEK-Milan" => Some(Product::Milan),
+        "SEV-Genoa" | "SEV-VLEK-Genoa" => Some(Product::Genoa),
+        _ => None,
+    }
 }
 
 /// A leaf whose form, names, key and time are right.
@@ -330,7 +348,8 @@ pub(crate) const fn key_name(key: SigningKey) -> &'static str {
     }
 }
 
-fn describe_roots(anchor: &Anchor) -> Vec<String> {
+/// Root and intermediate relied on, for people.
+pub(crate) fn describe_roots(anchor: &Anchor) -> Vec<String> {
     let mark = match (anchor.added_by_policy, anchor.simulated) {
         (_, true) => " (SIMULATED, added by the policy)",
         (true, false) => " (added by the policy)",
@@ -340,13 +359,6 @@ fn describe_roots(anchor: &Anchor) -> Vec<String> {
         (anchor.root_name(), anchor.root.spki),
         (anchor.intermediate_name(), anchor.intermediate.spki),
     ]
-    .into_iter()
-    .map(|(name, spki)| {
-        format!(
-            "{}: {name} sha256:{}{mark}",
-            anchor.name,
-            hex::encode(spki.as_bytes())
-        )
-    })
-    .collect()
+    .map(|(name, spki)| format!("{}: {name} sha256:{spki}{mark}", anchor.name))
+    .into()
 }

@@ -1,15 +1,27 @@
 //! The policy's checks on an authentic report. All are made, so that a verdict
 //! names everything that would have to change, not only the first.
 
-use bastide_attestation::snp::{SigningKey, SnpReport, TcbVersion};
+mod bits;
+mod tcb;
+
+use bastide_attestation::snp::{SigningKey, SnpReport};
+use bastide_attestation::{IdKeyDigest, UnixTime};
 
 use crate::ledger::{CheckId, Ledger};
-use crate::policy::{IdBlock, KeyKinds, Policy, list};
+use crate::policy::{Found, IdBlock, KeyKinds, PinSet, Policy, list};
 use crate::rejection::Rejection;
 use crate::snp::authenticity::{Authentic, key_name};
 
+/// Why a check is left out that the policy names in `ignore`.
+pub(crate) const IGNORED: &str = "left out by the policy's ignore list";
+
 /// Records every policy check on the report.
-pub(crate) fn evaluate(authentic: &Authentic<SnpReport>, policy: &Policy, ledger: &mut Ledger) {
+pub(crate) fn evaluate(
+    authentic: &Authentic<'_, SnpReport>,
+    policy: &Policy,
+    now: UnixTime,
+    ledger: &mut Ledger,
+) {
     let report = authentic.value();
     let endorsed = authentic.endorsed();
     let rules = policy.snp();
@@ -30,8 +42,8 @@ pub(crate) fn evaluate(authentic: &Authentic<SnpReport>, policy: &Policy, ledger
         endorsed.product.name(),
     );
     evaluate_key(authentic, policy, ledger);
-    evaluate_tcb(authentic, policy, ledger);
-    evaluate_bits(report, policy, ledger);
+    tcb::evaluate(authentic, policy, ledger);
+    bits::evaluate(report, rules, ledger);
 
     match &rules.vmpl {
         Some(allowed) => ledger.check(
@@ -43,53 +55,153 @@ pub(crate) fn evaluate(authentic: &Authentic<SnpReport>, policy: &Policy, ledger
         ),
         None => ledger.skip(CheckId::Vmpl, IGNORED),
     }
+    evaluate_id_block(report, rules.id_block.as_ref(), now, ledger);
+    let launch = Pinning {
+        id: CheckId::Launch,
+        rejection: Rejection::LaunchNotAllowed,
+        what: "measurement",
+        now,
+    };
+    launch.evaluate(rules.launch.as_ref(), &report.measurement(), ledger);
+    let chips = Pinning {
+        id: CheckId::ChipId,
+        rejection: Rejection::ChipNotAllowed,
+        what: "chip",
+        now,
+    };
+    chips.evaluate(rules.chips.as_ref(), &report.chip_id(), ledger);
+    let host_data = Pinning {
+        id: CheckId::HostData,
+        rejection: Rejection::HostDataNotAllowed,
+        what: "value",
+        now,
+    };
+    host_data.evaluate(rules.host_data.as_ref(), &report.host_data(), ledger);
+    ledger.not_provable(
+        CheckId::MemoryBus,
+        "no report shows whoever sits on the memory's wires (TEE.fail, Battering RAM)",
+    );
+}
 
-    let block = report.id_key_digest() != [0; 48]
-        || report.author_key_digest() != [0; 48]
-        || report.key_info().author_key();
-    match rules.id_block {
-        IdBlock::Forbid => ledger.check(
-            CheckId::IdBlock,
-            !block,
-            Rejection::IdBlockNotAllowed,
-            CheckId::IdBlock.expected(),
-            if block {
-                format!("ID key {}", hex::encode(report.id_key_digest()))
-            } else {
-                "none".to_owned()
-            },
-        ),
-        IdBlock::Any => ledger.skip(CheckId::IdBlock, "the policy says id_block = \"any\""),
+/// One set of pins and how its check is recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pinning {
+    pub(crate) id: CheckId,
+    pub(crate) rejection: Rejection,
+    /// What is pinned, in the singular.
+    pub(crate) what: &'static str,
+    pub(crate) now: UnixTime,
+}
+
+impl Pinning {
+    /// Records whether `value` is pinned for now; a set that the policy leaves
+    /// out is skipped.
+    pub(crate) fn evaluate<T>(self, pins: Option<&PinSet<T>>, value: &T, ledger: &mut Ledger)
+    where
+        T: PartialEq + AsRef<[u8]>,
+    {
+        let Some(pins) = pins else {
+            ledger.skip(self.id, IGNORED);
+            return;
+        };
+        self.require(pins, value, ledger);
     }
 
-    match &rules.measurements {
-        Some(allowed) => ledger.check(
-            CheckId::Launch,
-            allowed.contains(&report.measurement()),
-            Rejection::LaunchNotAllowed,
-            pins(allowed.len(), "measurement"),
-            hex::encode(report.measurement().as_bytes()),
-        ),
-        None => ledger.skip(CheckId::Launch, IGNORED),
+    fn require<T>(self, pins: &PinSet<T>, value: &T, ledger: &mut Ledger)
+    where
+        T: PartialEq + AsRef<[u8]>,
+    {
+        let got = hex::encode(value.as_ref());
+        match pins.find(value, self.now) {
+            Found::Current(pinned) => {
+                ledger.pass_against(self.id, format!("pinned: {}", pinned.label()), got);
+            }
+            Found::NotCurrent(pinned) => {
+                let expected = format!("a {} pinned at {}", self.what, self.now);
+                let got = format!("{got}, pinned {}: {}", pinned.window, pinned.label());
+                ledger.check(self.id, false, Rejection::PinNotCurrent, expected, got);
+            }
+            Found::Unlisted => {
+                let expected = match pins.len() {
+                    0 => format!("one of the policy's {}s, of which there are none yet", self.what),
+                    1 => format!("the one {} in the policy", self.what),
+                    count => format!("one of {count} {}s in the policy", self.what),
+                };
+                ledger.check(self.id, false, self.rejection, expected, got);
+            }
+        }
     }
 }
 
-/// Why a check is left out that the policy names in `ignore`.
-pub(crate) const IGNORED: &str = "left out by the policy's ignore list";
-
-/// How many pins there are, for a verdict.
-pub(crate) fn pins(count: usize, what: &str) -> String {
-    match count {
-        0 => format!("one of the policy's {what}s, of which there are none yet"),
-        1 => format!("the one {what} in the policy"),
-        _ => format!("one of {count} {what}s in the policy"),
+/// An ID block is signed by an ID key, which an author key may vouch for.
+/// Digests of keys that weren't there are zero.
+fn evaluate_id_block(report: &SnpReport, rules: Option<&IdBlock>, now: UnixTime, ledger: &mut Ledger) {
+    let (id_key, author_key) = (report.id_key_digest(), report.author_key_digest());
+    let has_author = report.key_info().author_key() || !author_key.is_zero();
+    let name = |key: &IdKeyDigest| {
+        if key.is_zero() {
+            "none".to_owned()
+        } else {
+            hex::encode(key)
+        }
+    };
+    let forbid = |id: CheckId, present: bool, rejection, got, ledger: &mut Ledger| {
+        ledger.check(id, !present, rejection, "none", got);
+    };
+    match rules {
+        None => {
+            ledger.skip(CheckId::IdBlock, IGNORED);
+            ledger.skip(CheckId::AuthorKey, IGNORED);
+        }
+        Some(IdBlock::Forbid) => {
+            let rejection = Rejection::IdBlockNotAllowed;
+            forbid(
+                CheckId::IdBlock,
+                !id_key.is_zero(),
+                rejection,
+                name(&id_key),
+                ledger,
+            );
+            forbid(
+                CheckId::AuthorKey,
+                has_author,
+                rejection,
+                name(&author_key),
+                ledger,
+            );
+        }
+        Some(IdBlock::Pinned { id_keys, author_keys }) => {
+            Pinning {
+                id: CheckId::IdBlock,
+                rejection: Rejection::IdKeyNotAllowed,
+                what: "ID key",
+                now,
+            }
+            .require(id_keys, &id_key, ledger);
+            let author = Pinning {
+                id: CheckId::AuthorKey,
+                rejection: Rejection::AuthorKeyNotAllowed,
+                what: "author key",
+                now,
+            };
+            match author_keys {
+                Some(keys) if has_author => author.require(keys, &author_key, ledger),
+                _ => forbid(
+                    CheckId::AuthorKey,
+                    has_author,
+                    Rejection::AuthorKeyNotAllowed,
+                    name(&author_key),
+                    ledger,
+                ),
+            }
+        }
     }
 }
 
-fn evaluate_key(authentic: &Authentic<SnpReport>, policy: &Policy, ledger: &mut Ledger) {
+fn evaluate_key(authentic: &Authentic<'_, SnpReport>, policy: &Policy, ledger: &mut Ledger) {
     let endorsed = authentic.endorsed();
     let key = endorsed.key;
-    let got = match &endorsed.provider {
+    let got = match endorsed.provider {
         Some(provider) => format!("vlek of {provider}"),
         None => key_name(key).to_owned(),
     };
@@ -99,108 +211,11 @@ fn evaluate_key(authentic: &Authentic<SnpReport>, policy: &Policy, ledger: &mut 
             CheckId::Key,
             endorsed
                 .provider
-                .as_ref()
-                .is_some_and(|provider| providers.contains(provider)),
+                .is_some_and(|provider| providers.iter().any(|known| known == provider)),
             Rejection::ProviderNotAllowed,
             format!("vlek of {}", list(providers)),
             got,
         ),
         (allowed, _) => ledger.check(CheckId::Key, false, Rejection::KeyNotAllowed, allowed.name(), got),
-    }
-}
-
-/// All four TCB versions are held against the floor, component by component:
-/// providers report less than they committed, and equality is nobody's rule.
-fn evaluate_tcb(authentic: &Authentic<SnpReport>, policy: &Policy, ledger: &mut Ledger) {
-    let endorsed = authentic.endorsed();
-    let tcb = &endorsed.tcb;
-    let all: [(CheckId, &TcbVersion); 4] = [
-        (CheckId::TcbReported, &tcb.reported),
-        (CheckId::TcbCommitted, &tcb.committed),
-        (CheckId::TcbLaunch, &tcb.launch),
-        (CheckId::TcbCurrent, &tcb.current),
-    ];
-    for (id, version) in all {
-        let Some(floors) = &policy.snp().tcb_floor else {
-            ledger.skip(id, IGNORED);
-            continue;
-        };
-        // A product that isn't allowed has no floor: then nothing is met.
-        let Some(floor) = floors.get(&endorsed.product) else {
-            let expected = format!("a floor for {}", endorsed.product);
-            ledger.check(id, false, Rejection::BelowFloor, expected, "none in the policy");
-            continue;
-        };
-        let shortfalls = version.shortfalls(floor);
-        let got = if shortfalls.is_empty() {
-            version.to_string()
-        } else {
-            let below: Vec<_> = shortfalls.iter().map(ToString::to_string).collect();
-            format!("{version}: {}", below.join(", "))
-        };
-        ledger.check(
-            id,
-            shortfalls.is_empty(),
-            Rejection::BelowFloor,
-            format!("at least {floor}"),
-            got,
-        );
-    }
-}
-
-fn evaluate_bits(report: &SnpReport, policy: &Policy, ledger: &mut Ledger) {
-    let rules = policy.snp();
-    let guest = report.policy();
-    let got = format!("POLICY 0x{:016x}", guest.bits());
-    ledger.check(
-        CheckId::PolicyReserved,
-        guest.reserved_one() && guest.undefined() == 0,
-        Rejection::GuestPolicyReserved,
-        CheckId::PolicyReserved.expected(),
-        got,
-    );
-    let bits = [
-        (CheckId::PolicyDebug, guest.debug(), rules.debug, Rejection::Debug),
-        (
-            CheckId::PolicyMigration,
-            guest.migrate_ma(),
-            rules.migrate_ma,
-            Rejection::Migration,
-        ),
-        (CheckId::PolicyCxl, guest.cxl_allow(), false, Rejection::Cxl),
-    ];
-    for (id, set, allowed, rejection) in bits {
-        let got = if set { "on" } else { "off" };
-        if allowed {
-            ledger.skip(id, format!("{got}; the policy allows it"));
-        } else {
-            ledger.check(id, !set, rejection, "off", got);
-        }
-    }
-
-    let platform = report.platform_info();
-    let got = format!("PLATFORM_INFO 0x{:016x}", platform.bits());
-    ledger.check(
-        CheckId::PlatformBits,
-        platform.undefined() == 0,
-        Rejection::PlatformUnknownBits,
-        CheckId::PlatformBits.expected(),
-        got,
-    );
-    let checked = platform.alias_check_complete();
-    let got = if checked { "checked" } else { "not checked" };
-    if rules.require_alias_check {
-        ledger.check(
-            CheckId::AliasCheck,
-            checked,
-            Rejection::AliasCheck,
-            "checked",
-            got,
-        );
-    } else {
-        ledger.skip(
-            CheckId::AliasCheck,
-            format!("{got}; the policy says require_alias_check = false"),
-        );
     }
 }

@@ -41,10 +41,13 @@ fn an_accepted_verdict_lists_every_check_once_and_in_order() {
     let all: Vec<_> = CheckId::ALL.iter().map(|id| id.name()).collect();
     assert_eq!(ids, all);
     for check in &verdict.checks {
-        let expected = if check.id == "snp.crl" {
-            Status::Skip
-        } else {
-            Status::Pass
+        let expected = match check.id {
+            // No list came, and the tests' policy leaves these to the host.
+            "snp.crl" | "snp.policy.bits" | "snp.platform.bits" | "snp.chip_id" | "snp.host_data" => {
+                Status::Skip
+            }
+            "snp.memory_bus" => Status::NotProvable,
+            _ => Status::Pass,
         };
         assert_eq!(check.status, expected, "{check:?}");
     }
@@ -99,14 +102,8 @@ fn a_recorded_report_is_accepted_with_every_session_check_skipped() {
     let verdict = made.verdict(&policies::with(&[]));
     assert_eq!(verdict.decision, Decision::Accepted);
     for check in &verdict.checks {
-        let session = check.id.starts_with("session.")
-            || check.id.starts_with("gpu.")
-            || check.id.starts_with("model.");
-        assert_eq!(
-            check.status == Status::Skip,
-            session || check.id == "snp.crl",
-            "{check:?}"
-        );
+        let of_the_report = check.id.starts_with("snp.");
+        assert!(of_the_report || check.status == Status::Skip, "{check:?}");
     }
     let mut recorded = made.recorded();
     recorded.report_data = Some(bastide_attestation::binding::report_data(&made.statement));

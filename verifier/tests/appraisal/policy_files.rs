@@ -1,5 +1,6 @@
 //! Policy files: what is refused, with which code, on which line, with which hint.
 
+use bastide_attestation::snp::Product;
 use bastide_verifier::{Policy, PolicyError, PolicyFault};
 
 use crate::support::policies;
@@ -22,7 +23,7 @@ fn faults_name_their_line_and_what_was_meant() {
         Option<usize>,
         &'static str,
     );
-    let cases: [Case; 31] = [
+    let cases: [Case; 54] = [
         (
             "schema = \"bastide.policy/v1\"",
             "schema = \"bastide.policy/v2\"",
@@ -66,25 +67,40 @@ fn faults_name_their_line_and_what_was_meant() {
             "did you mean `products`?",
         ),
         (
-            "debug = false",
-            "debgu = false",
-            PolicyFault::Syntax,
-            Some(22),
-            "did you mean `debug`?",
-        ),
-        ("debug = false\n", "", PolicyFault::Syntax, Some(18), "debug"),
-        (
-            "debug = false",
-            "debug = false\ndebug = true",
-            PolicyFault::Syntax,
-            Some(23),
-            "duplicate key",
-        ),
-        (
-            "[snp.launch]",
-            "[snp.lunch]",
+            "debug = \"clear\"",
+            "debgu = \"clear\"",
             PolicyFault::Syntax,
             Some(33),
+            "did you mean `debug`?",
+        ),
+        ("debug = \"clear\"\n", "", PolicyFault::Syntax, Some(30), "debug"),
+        (
+            "debug = \"clear\"",
+            "debug = \"cleared\"",
+            PolicyFault::Value,
+            Some(33),
+            "did you mean `clear`?",
+        ),
+        (
+            "debug = \"clear\"",
+            "debug = false",
+            PolicyFault::Syntax,
+            Some(33),
+            "string",
+        ),
+        (
+            "debug = \"clear\"",
+            "debug = \"clear\"\ndebug = \"any\"",
+            PolicyFault::Syntax,
+            Some(34),
+            "duplicate key",
+        ),
+        ("tio = \"any\"\n", "", PolicyFault::Syntax, Some(41), "tio"),
+        (
+            "[[snp.launch]]",
+            "[[snp.lunch]]",
+            PolicyFault::Syntax,
+            Some(51),
             "did you mean `launch`?",
         ),
         (
@@ -112,17 +128,39 @@ fn faults_name_their_line_and_what_was_meant() {
             "\"genoa\", \"bergamo\"",
             "\"genoa\"",
             PolicyFault::Contradiction,
-            Some(31),
+            Some(28),
             "bergamo",
         ),
         (
             "\"genoa\", \"bergamo\"",
             "\"genoa\", \"bergamo\", \"turin\"",
             PolicyFault::Missing,
-            Some(29),
+            Some(26),
             "turin",
         ),
+        (
+            "\"genoa\", \"bergamo\"",
+            "\"genoa\", \"bergamo\", \"milan\"",
+            PolicyFault::Missing,
+            Some(19),
+            "CHIP_IDs",
+        ),
         ("[3, 5]", "[3, 6]", PolicyFault::Value, Some(20), "from 2 to 5"),
+        ("[3, 5]", "[2, 3]", PolicyFault::Missing, Some(20), "v2_product"),
+        (
+            "[3, 5]",
+            "[2, 3]\nv2_product = \"turin\"",
+            PolicyFault::Contradiction,
+            Some(21),
+            "version 2",
+        ),
+        (
+            "[3, 5]",
+            "[3, 5]\nv2_product = \"genoa\"",
+            PolicyFault::Contradiction,
+            Some(21),
+            "does not list 2",
+        ),
         (
             "vmpl = [0]",
             "vmpl = [4]",
@@ -132,60 +170,124 @@ fn faults_name_their_line_and_what_was_meant() {
         ),
         ("vmpl = [0]\n", "", PolicyFault::Missing, None, "snp.vmpl"),
         (
-            "ignore = []",
-            "ignore = [\"snp.vmpl\"]",
+            "ignore = [",
+            "ignore = [\"snp.vmpl\", ",
             PolicyFault::Contradiction,
             Some(21),
             "snp.vmpl",
         ),
         (
-            "ignore = []",
-            "ignore = [\"snp.policy.debug\"]",
+            "ignore = [",
+            "ignore = [\"snp.policy.debug\", ",
             PolicyFault::Value,
             Some(5),
             "snp.vmpl",
         ),
         (
-            "ignore = []",
-            "ignore = [\"snp.vmlp\"]",
+            "ignore = [",
+            "ignore = [\"snp.vmlp\", ",
             PolicyFault::Value,
             Some(5),
             "did you mean `snp.vmpl`?",
+        ),
+        ("\"snp.chip_id\", ", "", PolicyFault::Missing, None, "snp.chips"),
+        (
+            ", \"snp.host_data\"",
+            "",
+            PolicyFault::Missing,
+            None,
+            "snp.host_data",
         ),
         (
             "key = \"vcek\"",
             "key = \"vlek\"",
             PolicyFault::Missing,
-            Some(25),
+            Some(22),
             "vlek_providers",
         ),
         (
             "key = \"vcek\"",
             "key = \"vcek\"\nvlek_providers = [\"x\"]",
             PolicyFault::Contradiction,
-            Some(26),
+            Some(23),
             "vcek",
         ),
         (
+            "key = \"vcek\"",
+            "key = \"vcek\"\nchips = []",
+            PolicyFault::Contradiction,
+            Some(23),
+            "snp.chip_id",
+        ),
+        (
             "crl = \"soft\"",
-            "crl = \"off\"",
+            "crl = \"none\"",
             PolicyFault::Value,
-            Some(27),
-            "`hard`, `soft`",
+            Some(24),
+            "`hard`, `soft`, `off`",
+        ),
+        (
+            "id_block = \"forbid\"",
+            "id_block = \"any\"",
+            PolicyFault::Value,
+            Some(23),
+            "`forbid`, `pinned`",
+        ),
+        (
+            "id_block = \"forbid\"\n",
+            "",
+            PolicyFault::Missing,
+            None,
+            "snp.id_block",
+        ),
+        (
+            "id_block = \"forbid\"",
+            "id_block = \"pinned\"",
+            PolicyFault::Missing,
+            None,
+            "snp.id_keys",
+        ),
+        (
+            "id_block = \"forbid\"",
+            "id_block = \"forbid\"\nid_keys = [{ digest = \"111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111\", not_before = 2026-01-01, not_after = 2026-12-31, reason = \"x\" }]",
+            PolicyFault::Contradiction,
+            Some(24),
+            "not \"pinned\"",
+        ),
+        (
+            "id_block = \"forbid\"",
+            "id_block = \"forbid\"\nauthor_keys = [{ digest = \"111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111\", not_before = 2026-01-01, not_after = 2026-12-31, reason = \"x\" }]",
+            PolicyFault::Contradiction,
+            Some(24),
+            "not \"pinned\"",
         ),
         (
             "genoa = { boot_loader = 10",
             "genoa = { fmc = 1, boot_loader = 10",
             PolicyFault::Contradiction,
-            Some(30),
+            Some(27),
             "fmc",
         ),
         (
             "microcode = 84",
             "microcode = 256",
             PolicyFault::Syntax,
-            Some(30),
+            Some(27),
             "256",
+        ),
+        (
+            "crl = \"soft\"",
+            "crl = \"soft\"\ntcb_profile = \"amd-2027-01\"",
+            PolicyFault::Value,
+            Some(25),
+            "`amd-2026-02`",
+        ),
+        (
+            "boot_loader = 10, tee = 0, snp = 27, microcode = 84 }\nbergamo",
+            "boot_loader = 9, tee = 0, snp = 27, microcode = 84 }\nbergamo",
+            PolicyFault::Contradiction,
+            Some(28),
+            "amd-2026-02",
         ),
         (
             "generation = \"genoa\"",
@@ -195,20 +297,68 @@ fn faults_name_their_line_and_what_was_meant() {
             "genoa",
         ),
         (
-            "measurements = [\"b1",
-            "measurements = [\"",
+            "measurement = \"b1",
+            "measurement = \"",
             PolicyFault::Value,
-            Some(34),
+            Some(52),
             "expected 48 bytes, got 47",
         ),
         (
-            "measurements = [\"b1",
-            "measurements = [\"zz",
+            "measurement = \"b1",
+            "measurement = \"zz",
             PolicyFault::Value,
-            Some(34),
+            Some(52),
             "hexadecimal",
         ),
-        ("[model]\n", "", PolicyFault::Syntax, Some(36), "manifests"),
+        (
+            "reason = \"the tests' release\"\n",
+            "",
+            PolicyFault::Syntax,
+            Some(51),
+            "reason",
+        ),
+        (
+            "reason = \"the tests' release\"",
+            "reason = \" \"",
+            PolicyFault::Value,
+            Some(57),
+            "reason",
+        ),
+        (
+            "not_before = 2026-01-01\n",
+            "",
+            PolicyFault::Syntax,
+            Some(51),
+            "not_before",
+        ),
+        (
+            "not_before = 2026-01-01",
+            "not_before = \"2026-01-01\"",
+            PolicyFault::Syntax,
+            Some(55),
+            "datetime",
+        ),
+        (
+            "not_before = 2026-01-01",
+            "not_before = 2026-01-01T00:00:00",
+            PolicyFault::Value,
+            Some(55),
+            "offset",
+        ),
+        (
+            "not_before = 2026-01-01",
+            "not_before = 2027-01-01",
+            PolicyFault::Contradiction,
+            Some(56),
+            "ends at",
+        ),
+        (
+            "release = \"v0\"",
+            "version = \"v0\"",
+            PolicyFault::Syntax,
+            Some(53),
+            "unknown",
+        ),
         (
             "name = \"test-root\"",
             "name = \"test-root\"\nanchors = 1",
@@ -218,7 +368,12 @@ fn faults_name_their_line_and_what_was_meant() {
         ),
     ];
     for (from, to, fault, line, words) in cases {
-        let error = error(&[(from, to)]);
+        let profile = ("crl = \"soft\"", "crl = \"soft\"\ntcb_profile = \"amd-2026-02\"");
+        let error = if words == "amd-2026-02" {
+            error(&[profile, (from, to)])
+        } else {
+            error(&[(from, to)])
+        };
         let context = format!("`{from}` -> `{to}`: {error}");
         assert_eq!(error.fault(), fault, "{context}");
         assert_eq!(error.line(), line, "{context}");
@@ -231,17 +386,107 @@ fn faults_name_their_line_and_what_was_meant() {
 fn pins_are_made_once_and_mean_something() {
     let zeros = "00".repeat(48);
     let measurement = "b1".repeat(48);
-    let error_for = |to: &str| error(&[(&format!("\"{measurement}\""), to)]);
-    assert_eq!(error_for(&format!("\"{zeros}\"")).fault(), PolicyFault::Value);
-    let twice = format!("\"{measurement}\",\n\"{}\"", measurement.to_uppercase());
-    let duplicate = error_for(&twice);
-    assert_eq!(
-        (duplicate.fault(), duplicate.line()),
-        (PolicyFault::Duplicate, Some(35))
+    let zero = error(&[(&measurement, &zeros)]);
+    assert_eq!((zero.fault(), zero.line()), (PolicyFault::Value, Some(52)));
+
+    let entry = |measurement: &str| {
+        format!(
+            "[[snp.launch]]\nmeasurement = \"{measurement}\"\nnot_before = 2026-01-01\n\
+             not_after = 2026-12-31T12:00:00Z\nreason = \"again\"\n\n"
+        )
+    };
+    let twice = error(&[(
+        "[[model.manifests]]",
+        &format!("{}[[model.manifests]]", entry(&measurement.to_uppercase())),
+    )]);
+    assert_eq!((twice.fault(), twice.line()), (PolicyFault::Duplicate, Some(59)));
+    let many: String = (1..1025).map(|number| entry(&format!("{number:096x}"))).collect();
+    let many = error(&[("[[model.manifests]]", &format!("{many}[[model.manifests]]"))]);
+    assert_eq!(many.fault(), PolicyFault::TooLarge);
+}
+
+#[test]
+fn what_a_policy_pins_can_be_listed() {
+    let chip = format!(
+        "key = \"vcek\"\nchips = [{{ chip_id = \"{}\", not_before = 2026-01-01, \
+         not_after = 2026-06-30, reason = \"rack 7\" }}]",
+        "0102030405060708"
     );
-    let many: Vec<_> = (0..1025).map(|number| format!("\"{number:096x}\"")).collect();
-    let many = many.join(",").replace(&format!("\"{zeros}\","), "") + &format!(",\"{measurement}\"");
-    assert_eq!(error_for(&many).fault(), PolicyFault::TooLarge);
+    let policy = policies::with(&[("key = \"vcek\"", &chip), ("\"snp.chip_id\", ", "")]);
+    let pins = policy.pins();
+    let found: Vec<_> = pins.iter().map(|pin| (pin.check, pin.reason.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("snp.launch_measurement", "the tests' release"),
+            ("snp.chip_id", "rack 7"),
+            ("model.manifest", "the tests' model")
+        ]
+    );
+    assert_eq!(pins[1].value, format!("0102030405060708{}", "0".repeat(112)));
+    assert_eq!(pins[1].window.not_after.to_string(), "2026-06-30T23:59:59Z");
+    assert_eq!(
+        (pins[0].release.as_deref(), pins[0].shape.as_deref()),
+        (Some("v0"), Some("4vcpu"))
+    );
+}
+
+#[test]
+fn a_profile_gives_floors_that_a_policy_may_raise_and_says_what_it_leaves_open() {
+    let floors = policies::text();
+    let (before, rest) = floors.split_once("[snp.tcb_floor]").unwrap();
+    let (_, after) = rest.split_once("[snp.guest_policy]").unwrap();
+    let before = before.replace("crl = \"soft\"", "crl = \"soft\"\ntcb_profile = \"amd-2025-02\"");
+    let plain = policies::parse(&format!("{before}[snp.guest_policy]{after}"));
+    assert_eq!(plain.tcb_profile().unwrap().name, "amd-2025-02");
+    assert_eq!(plain.tcb_floor(Product::Genoa).unwrap().snp, 23);
+    assert_eq!(plain.tcb_floor(Product::Turin), None);
+    let open: Vec<_> = plain
+        .uncovered_advisories(Product::Genoa)
+        .map(|advisory| advisory.id)
+        .collect();
+    assert_eq!(
+        open,
+        [
+            "AMD-SB-3020, CVE-2025-0033",
+            "AMD-SB-3023, CVE-2025-48514",
+            "AMD-SB-3034, CVE-2025-54510"
+        ]
+    );
+    let raised = policies::parse(&format!(
+        "{before}[snp.tcb_floor]\ngenoa = {{ boot_loader = 10, tee = 0, snp = 27, microcode = 84 }}\n\
+         [snp.guest_policy]{after}"
+    ));
+    assert_eq!(raised.tcb_floor(Product::Genoa).unwrap().snp, 27);
+    assert_eq!(raised.tcb_floor(Product::Bergamo).unwrap().snp, 23);
+    assert_eq!(raised.uncovered_advisories(Product::Genoa).count(), 1);
+}
+
+#[test]
+fn milan_is_accepted_only_by_chip() {
+    let milan = |chips: &str, key: &str| {
+        let text = policies::text()
+            .replace("\"genoa\", \"bergamo\"", "\"genoa\", \"bergamo\", \"milan\"")
+            .replace("amd = []", "amd = [\"milan\"]")
+            .replace("\"snp.chip_id\", ", "")
+            .replace("key = \"vcek\"", &format!("{key}\nchips = [{chips}]"))
+            .replace(
+                "[snp.tcb_floor]",
+                "[snp.tcb_floor]\nmilan = { boot_loader = 3, tee = 0, snp = 27, microcode = 219 }",
+            );
+        Policy::parse(text.as_bytes())
+    };
+    let chip = format!(
+        "{{ chip_id = \"{}\", not_before = 2026-01-01, not_after = 2026-06-30, reason = \"ours\" }}",
+        "ab".repeat(64)
+    );
+    assert!(milan(&chip, "key = \"vcek\"").is_ok());
+    assert_eq!(
+        milan("", "key = \"vcek\"").unwrap_err().fault(),
+        PolicyFault::Missing
+    );
+    let any = "key = \"any\"\nvlek_providers = [\"CN=x\"]";
+    assert_eq!(milan(&chip, any).unwrap_err().fault(), PolicyFault::Missing);
 }
 
 #[test]

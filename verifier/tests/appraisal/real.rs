@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use bastide_attestation::{Decision, UnixTime, Verdict};
+use bastide_attestation::{Decision, Status, UnixTime, Verdict};
 use bastide_verifier::{Policy, Verifier, crypto, pem_certificates, shipped};
 
 use crate::support::policies;
@@ -21,23 +21,39 @@ fn real_policy(changes: &[(&str, &str)]) -> Policy {
 name = "real"
 description = "accepts the recorded evidence"
 allow_simulated = false
-ignore = ["snp.launch_measurement", "model.manifest"]
+ignore = ["snp.id_block", "snp.launch_measurement", "snp.chip_id", "snp.host_data", "model.manifest"]
 [roots]
 amd = ["genoa", "bergamo", "turin"]
 [snp]
 products = ["genoa", "bergamo", "turin"]
 report_versions = [3, 5]
 vmpl = [0]
-debug = false
-migrate_ma = false
-require_alias_check = true
 key = "vcek"
-id_block = "any"
 crl = "soft"
 [snp.tcb_floor]
 genoa = { boot_loader = 10, tee = 0, snp = 23, microcode = 84 }
 bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }
 turin = { fmc = 1, boot_loader = 1, tee = 1, snp = 4, microcode = 81 }
+[snp.guest_policy]
+smt = "any"
+migrate_ma = "clear"
+debug = "clear"
+single_socket = "any"
+cxl = "clear"
+mem_aes_256_xts = "any"
+rapl_dis = "any"
+ciphertext_hiding = "any"
+page_swap_disable = "any"
+
+[snp.platform_info]
+smt = "any"
+tsme = "any"
+ecc = "any"
+rapl_dis = "any"
+ciphertext_hiding = "any"
+alias_check_complete = "set"
+iommu_write_safe = "any"
+tio = "any"
 "#,
     );
     for (from, to) in changes {
@@ -47,27 +63,36 @@ turin = { fmc = 1, boot_loader = 1, tee = 1, snp = 4, microcode = 81 }
     policies::parse(&text)
 }
 
-const MILAN: &[(&str, &str)] = &[
-    ("amd = [\"genoa\", \"bergamo\", \"turin\"]", "amd = [\"milan\"]"),
-    (
-        "products = [\"genoa\", \"bergamo\", \"turin\"]",
-        "products = [\"milan\"]",
-    ),
-    ("[3, 5]", "[2, 3]"),
-    (
-        "genoa = { boot_loader = 10, tee = 0, snp = 23, microcode = 84 }\n",
-        "milan = { boot_loader = 2, tee = 0, snp = 5, microcode = 68 }\n",
-    ),
-    (
-        "bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }\n",
-        "",
-    ),
-    (
-        "turin = { fmc = 1, boot_loader = 1, tee = 1, snp = 4, microcode = 81 }\n",
-        "",
-    ),
-    ("require_alias_check = true", "require_alias_check = false"),
-];
+/// The policy for one real chip of Milan's, or for no chip at all.
+fn milan_policy(chip: &str) -> Policy {
+    let chips = format!(
+        "[snp]\nv2_product = \"milan\"\nchips = [{{ chip_id = \"{chip}\", not_before = 2020-01-01, \
+         not_after = 2030-12-31, reason = \"recorded\" }}]"
+    );
+    real_policy(&[
+        ("amd = [\"genoa\", \"bergamo\", \"turin\"]", "amd = [\"milan\"]"),
+        (
+            "products = [\"genoa\", \"bergamo\", \"turin\"]",
+            "products = [\"milan\"]",
+        ),
+        ("[3, 5]", "[2, 3]"),
+        ("\"snp.chip_id\", ", ""),
+        ("[snp]", &chips),
+        (
+            "genoa = { boot_loader = 10, tee = 0, snp = 23, microcode = 84 }\n",
+            "milan = { boot_loader = 2, tee = 0, snp = 5, microcode = 68 }\n",
+        ),
+        (
+            "bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }\n",
+            "",
+        ),
+        (
+            "turin = { fmc = 1, boot_loader = 1, tee = 1, snp = 4, microcode = 81 }\n",
+            "",
+        ),
+        ("alias_check_complete = \"set\"", "alias_check_complete = \"any\""),
+    ])
+}
 
 fn verdict(vector: &Vector, policy: &Policy, at: UnixTime) -> Verdict {
     Verifier::new(policy.clone()).appraise_recorded(&vector.recorded(), at)
@@ -115,7 +140,8 @@ fn each_is_refused_where_the_policy_does_not_allow_its_firmware() {
         (
             "[snp.tcb_floor]",
             &format!(
-                "[snp.launch]\nmeasurements = [\"{}\"]\n[snp.tcb_floor]",
+                "[[snp.launch]]\nmeasurement = \"{}\"\nnot_before = 2020-01-01\n\
+                 not_after = 2030-12-31\nreason = \"x\"\n[snp.tcb_floor]",
                 "00".repeat(47) + "01"
             ),
         ),
@@ -170,9 +196,20 @@ fn milan_is_refused_unless_named_and_its_old_report_for_debug() {
         verdict(&milan, &real_policy(&[]), at).code,
         Some("snp.root.unknown")
     );
-    let refused = verdict(&milan, &real_policy(MILAN), at);
+    let other_chip = verdict(&milan, &milan_policy(&"ab".repeat(64)), at);
+    let facts = other_chip.snp.unwrap();
+    assert_eq!(facts["product"], "milan");
+    let failed = |verdict: &Verdict| -> Vec<&str> {
+        verdict
+            .checks
+            .iter()
+            .filter(|check| check.status == Status::Fail)
+            .map(|check| check.id)
+            .collect()
+    };
+    let refused = verdict(&milan, &milan_policy(&facts["chip_id"]), at);
     assert_eq!(refused.code, Some("snp.policy.debug"), "{refused:#?}");
-    assert_eq!(refused.snp.unwrap()["product"], "milan");
+    assert_eq!(failed(&refused), ["snp.policy.debug"]);
 }
 
 #[test]
@@ -285,31 +322,25 @@ fn real_revocation_lists_are_read_and_their_windows_hold() {
     assert_eq!(foreign.code, Some("snp.crl.signature"));
 }
 
-const VLEK: &[(&str, &str)] = &[
-    (
-        "key = \"vcek\"",
-        "key = \"vlek\"\nvlek_providers = [\"CN=cc-us-east-2.amazonaws.com\"]",
-    ),
-    ("vmpl = [0]", "vmpl = [1]"),
-];
-
 #[test]
-fn a_providers_key_is_accepted_only_where_named_and_in_time() {
+fn a_providers_key_is_authentic_in_time_but_milan_is_accepted_by_chip_alone() {
     let Some(folder) = folder() else { return };
     let vector = vlek(&folder);
-    let policy = real_policy(&[MILAN, VLEK].concat());
-    let accepted = verdict(&vector, &policy, JUNE_2025);
-    assert_eq!(accepted.decision, Decision::Accepted, "{accepted:#?}");
-    let facts = accepted.snp.unwrap();
+    let policy = milan_policy(&"ab".repeat(64));
+    let refused = verdict(&vector, &policy, JUNE_2025);
+    assert_eq!(refused.code, Some("snp.key.not_allowed"), "{refused:#?}");
+    let facts = refused.snp.expect("it is authentic");
     assert_eq!(facts["provider"], "CN=cc-us-east-2.amazonaws.com");
+    assert_eq!(facts["signing_key"], "vlek");
     // Reported below committed below current: seen in production, and said so.
     assert_eq!(facts["provisional_firmware"], "true");
-    let mut other = [MILAN, VLEK].concat();
-    other.push(("us-east-2", "eu-west-1"));
-    let refused = verdict(&vector, &real_policy(&other), JUNE_2025);
-    assert_eq!(refused.code, Some("snp.vlek.provider_not_allowed"));
-    let refused = verdict(&vector, &real_policy(MILAN), JUNE_2025);
-    assert_eq!(refused.code, Some("snp.key.not_allowed"));
+    // No chip is named, and no pin is met by that.
+    assert!(
+        refused
+            .checks
+            .iter()
+            .any(|check| check.id == "snp.chip_id" && check.status == Status::Fail)
+    );
     let expired = verdict(&vector, &policy, MARCH_2026);
     assert_eq!(expired.code, Some("snp.vek.expired"));
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use bastide_attestation::{Decision, Status, Verdict};
-use bastide_verifier::{Policy, Rejection, Verifier};
+use bastide_verifier::{CheckId, Policy, Rejection, Verifier};
 
 use crate::support::der::integer;
 use crate::support::pki::{CrlSpec, Kind, amd};
@@ -145,9 +145,195 @@ fn others() -> Vec<(Rejection, &'static str, Verdict)> {
         (
             R::LaunchNotAllowed,
             "no measurement pinned yet",
-            made.verdict(&policies::with(&[(&format!("[\"{}\"]", "b1".repeat(48)), "[]")])),
+            made.verdict(&policies::parse(&no_launch())),
+        ),
+        (
+            R::GuestPolicyBit,
+            "a bit that must be set is clear",
+            under(&[("page_swap_disable = \"any\"", "page_swap_disable = \"set\"")]),
+        ),
+        (
+            R::PlatformBit,
+            "a bit that must be clear is set",
+            under(&[("ecc = \"any\"", "ecc = \"clear\"")]),
+        ),
+        (R::ChipNotAllowed, "another chip", {
+            let chip = pin("chip_id", &"77".repeat(64));
+            under(&[
+                ("\"snp.chip_id\", ", ""),
+                ("key = \"vcek\"", &format!("key = \"vcek\"\nchips = [{chip}]")),
+            ])
+        }),
+        (R::HostDataNotAllowed, "other host data", {
+            let value = pin("value", &"77".repeat(32));
+            under(&[
+                (", \"snp.host_data\"", ""),
+                (
+                    "key = \"vcek\"",
+                    &format!("key = \"vcek\"\nhost_data = [{value}]"),
+                ),
+            ])
+        }),
+        (
+            R::IdKeyNotAllowed,
+            "no ID block where one is required",
+            made.verdict(&id_block(&"77".repeat(48), None)),
+        ),
+        (
+            R::IdKeyNotAllowed,
+            "an ID block by another key",
+            id_keys(&[0x0e0]).verdict(&id_block(&"77".repeat(48), None)),
+        ),
+        (
+            R::AuthorKeyNotAllowed,
+            "an author key where none is listed",
+            id_keys(&[0x0e0, 0x110]).verdict(&id_block(&key_digest(), None)),
+        ),
+        (
+            R::AuthorKeyNotAllowed,
+            "another author key",
+            id_keys(&[0x0e0, 0x110]).verdict(&id_block(&key_digest(), Some(&"77".repeat(48)))),
+        ),
+        (
+            R::PinNotCurrent,
+            "a measurement whose time is over",
+            under(&[("2026-12-31", "2026-02-28")]),
+        ),
+        (
+            R::PinNotCurrent,
+            "a measurement whose time is yet to come",
+            under(&[("2026-01-01", "2026-03-02")]),
         ),
     ]
+}
+
+/// A pin as an inline table.
+fn pin(key: &str, value: &str) -> String {
+    format!("{{ {key} = \"{value}\", not_before = 2026-01-01, not_after = 2026-12-31, reason = \"x\" }}")
+}
+
+/// The tests' policy with an empty list of measurements.
+fn no_launch() -> String {
+    let text = policies::text();
+    let (before, rest) = text.split_once("[[snp.launch]]").expect("it pins one");
+    let (_, model) = rest.split_once("[[model.manifests]]").expect("it pins one");
+    let before = before.replace("key = \"vcek\"", "key = \"vcek\"\nlaunch = []");
+    format!("{before}[[model.manifests]]{model}")
+}
+
+/// The digest that [`id_keys`] puts into a report.
+fn key_digest() -> String {
+    "01".to_owned() + &"00".repeat(47)
+}
+
+/// Evidence with key digests at these offsets.
+fn id_keys(offsets: &[usize]) -> crate::support::Made {
+    Case::new(Kind::Genoa)
+        .with(|case| {
+            for offset in offsets {
+                case.report.bytes[*offset] = 1;
+            }
+            case.report.bytes[0x048] = u8::from(offsets.contains(&0x110));
+        })
+        .make()
+}
+
+/// The tests' policy with pinned keys of ID blocks.
+fn id_block(id_key: &str, author_key: Option<&str>) -> Policy {
+    let mut keys = format!("id_block = \"pinned\"\nid_keys = [{}]", pin("digest", id_key));
+    if let Some(key) = author_key {
+        keys.push_str(&format!("\nauthor_keys = [{}]", pin("digest", key)));
+    }
+    policies::with(&[("id_block = \"forbid\"", &keys)])
+}
+
+#[test]
+fn pinned_keys_of_id_blocks_chips_and_host_data_are_accepted() {
+    let accepted = |verdict: Verdict| assert_eq!(verdict.code, None, "{verdict:#?}");
+    accepted(id_keys(&[0x0e0]).verdict(&id_block(&key_digest(), None)));
+    accepted(id_keys(&[0x0e0]).verdict(&id_block(&key_digest(), Some(&"77".repeat(48)))));
+    accepted(id_keys(&[0x0e0, 0x110]).verdict(&id_block(&key_digest(), Some(&key_digest()))));
+    let chip = pin("chip_id", &hex::encode(Kind::Genoa.hwid()));
+    let host = pin("value", &"00".repeat(32));
+    accepted(Case::new(Kind::Genoa).make().verdict(&policies::with(&[
+        ("\"snp.chip_id\", \"snp.host_data\"", ""),
+        (
+            "key = \"vcek\"",
+            &format!("key = \"vcek\"\nchips = [{chip}]\nhost_data = [{host}]"),
+        ),
+    ])));
+}
+
+#[test]
+fn every_bit_can_be_demanded_and_a_demand_that_is_not_met_is_refused() {
+    use bastide_attestation::snp::{GuestPolicy, PlatformInfo};
+    let fields: [(&str, usize, &[(u32, &str)]); 2] = [
+        ("[snp.guest_policy]", 0x008, &GuestPolicy::BITS),
+        ("[snp.platform_info]", 0x040, &PlatformInfo::BITS),
+    ];
+    for (section, offset, bits) in fields {
+        for (bit, name) in bits {
+            for (rule, set) in [("set", false), ("clear", true)] {
+                let text = policies::text();
+                let (before, rest) = text.split_once(section).expect("it has the section");
+                let line = rest
+                    .lines()
+                    .find(|line| line.starts_with(&format!("{name} = ")))
+                    .expect("it decides the bit");
+                let rest = rest.replacen(line, &format!("{name} = \"{rule}\""), 1);
+                let policy = policies::parse(&format!("{before}{section}{rest}"));
+                let made = |set: bool| {
+                    Case::new(Kind::Genoa)
+                        .with(|case| {
+                            let at = offset + usize::try_from(bit / 8).expect("small");
+                            let mask = 1_u8 << (bit % 8);
+                            if set {
+                                case.report.bytes[at] |= mask;
+                            } else {
+                                case.report.bytes[at] &= !mask;
+                            }
+                        })
+                        .make()
+                        .verdict(&policy)
+                };
+                let (refused, accepted) = (made(set), made(!set));
+                assert_eq!(refused.decision, Decision::Rejected, "{section} {name} {rule}");
+                assert_eq!(accepted.code, None, "{section} {name} {rule}: {accepted:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn reports_of_version_2_are_read_as_the_policy_or_the_issuer_says() {
+    let made = Case::new(Kind::Genoa)
+        .with(|case| {
+            case.report.bytes[0] = 2;
+            case.report.put(0x188, &[0; 3]);
+        })
+        .make();
+    let off = made.verdict(&policies::with(&[]));
+    assert_eq!(off.code, Some("snp.report_version.not_allowed"));
+    assert_eq!(off.snp.expect("it is authentic")["product"], "genoa");
+    for product in ["genoa", "bergamo"] {
+        let named = format!("[2]\nv2_product = \"{product}\"");
+        let on = made.verdict(&policies::with(&[("[3, 5]", &named)]));
+        assert_eq!(on.decision, Decision::Accepted, "{on:#?}");
+        assert_eq!(on.snp.expect("it is authentic")["product"], product);
+    }
+}
+
+#[test]
+fn reports_of_version_4_are_accepted_only_where_named() {
+    let made = Case::new(Kind::Genoa)
+        .with(|case| case.report.bytes[0] = 4)
+        .make();
+    assert_eq!(
+        made.verdict(&policies::with(&[])).code,
+        Some("snp.report_version.not_allowed")
+    );
+    let named = policies::with(&[("[3, 5]", "[3, 4, 5]")]);
+    assert_eq!(made.verdict(&named).decision, Decision::Accepted);
 }
 
 fn assert_case(rejection: Rejection, what: &str, verdict: &Verdict) {
@@ -171,23 +357,24 @@ fn assert_case(rejection: Rejection, what: &str, verdict: &Verdict) {
         .any(|check| check.id == "snp.report.signature" && check.status == Status::Pass);
     assert_eq!(verdict.snp.is_some(), authentic, "{context}");
     assert_eq!(verdict.roots.is_empty(), !authentic, "{context}");
+    // Failures stand first.
+    let failed = verdict
+        .checks
+        .iter()
+        .take_while(|check| check.status == Status::Fail);
+    let failures = verdict.checks.iter().filter(|check| check.status == Status::Fail);
+    assert_eq!(failed.count(), failures.count(), "{context}");
     if !authentic {
-        // After a failure nothing is claimed: what follows is unknown.
-        let after = verdict
-            .checks
-            .iter()
-            .skip_while(|check| check.status != Status::Fail)
-            .skip(1);
+        // After the failure nothing is claimed: what follows is unknown.
+        let position = |id: &str| CheckId::ALL.iter().position(|check| check.name() == id);
+        let failed = position(verdict.checks[0].id);
+        let after = verdict.checks.iter().filter(|check| position(check.id) > failed);
         assert!(
             after.into_iter().all(|check| check.status == Status::Unknown),
             "{context}"
         );
     }
-    assert_eq!(
-        verdict.checks.len(),
-        bastide_verifier::CheckId::ALL.len(),
-        "{context}"
-    );
+    assert_eq!(verdict.checks.len(), CheckId::ALL.len(), "{context}");
 }
 
 #[test]

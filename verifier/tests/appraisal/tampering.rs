@@ -136,23 +136,27 @@ const STRICTER: [(&str, &str); 8] = [
     ("vmpl = [0]", "vmpl = [1]"),
     ("snp = 27, microcode = 84", "snp = 28, microcode = 84"),
     ("crl = \"soft\"", "crl = \"hard\""),
-    ("id_block = \"any\"", "id_block = \"forbid\""),
-    ("migrate_ma = true", "migrate_ma = false"),
-    ("debug = true", "debug = false"),
-    ("require_alias_check = false", "require_alias_check = true"),
+    ("\"snp.id_block\", ", ""),
+    ("migrate_ma = \"any\"", "migrate_ma = \"clear\""),
+    ("debug = \"any\"", "debug = \"clear\""),
+    ("alias_check_complete = \"any\"", "alias_check_complete = \"set\""),
 ];
 
 /// The tests' policy at its most lenient, with some of the lines made stricter.
 fn policy_with(stricter: u8) -> Policy {
     let mut text = policies::text()
-        .replace("id_block = \"forbid\"", "id_block = \"any\"")
-        .replace("migrate_ma = false", "migrate_ma = true")
-        .replace("debug = false", "debug = true")
-        .replace("require_alias_check = true", "require_alias_check = false");
+        .replace("id_block = \"forbid\"\n", "")
+        .replace("ignore = [", "ignore = [\"snp.id_block\", ")
+        .replace("migrate_ma = \"clear\"", "migrate_ma = \"any\"")
+        .replace("debug = \"clear\"", "debug = \"any\"")
+        .replace("alias_check_complete = \"set\"", "alias_check_complete = \"any\"");
     for (index, (from, to)) in STRICTER.iter().enumerate() {
         assert!(text.contains(from), "`{from}`");
         if stricter >> index & 1 == 1 {
             text = text.replace(from, to);
+            if from.contains("id_block") {
+                text = text.replace("key = \"vcek\"", "key = \"vcek\"\nid_block = \"forbid\"");
+            }
         }
     }
     policies::parse(&text)

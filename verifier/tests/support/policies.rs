@@ -37,7 +37,7 @@ const BASE: &str = r#"schema = "bastide.policy/v1"
 name = "test"
 description = "accepts the tests' own evidence"
 allow_simulated = true
-ignore = []
+ignore = ["snp.chip_id", "snp.host_data"]
 
 [roots]
 amd = []
@@ -54,9 +54,6 @@ simulated = true
 products = ["genoa", "bergamo"]
 report_versions = [3, 5]
 vmpl = [0]
-debug = false
-migrate_ma = false
-require_alias_check = true
 key = "vcek"
 id_block = "forbid"
 crl = "soft"
@@ -65,11 +62,40 @@ crl = "soft"
 genoa = { boot_loader = 10, tee = 0, snp = 27, microcode = 84 }
 bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }
 
-[snp.launch]
-measurements = ["MEASUREMENT"]
+[snp.guest_policy]
+smt = "any"
+migrate_ma = "clear"
+debug = "clear"
+single_socket = "any"
+cxl = "clear"
+mem_aes_256_xts = "any"
+rapl_dis = "any"
+ciphertext_hiding = "any"
+page_swap_disable = "any"
 
-[model]
-manifests = ["MANIFEST"]
+[snp.platform_info]
+smt = "any"
+tsme = "any"
+ecc = "any"
+rapl_dis = "any"
+ciphertext_hiding = "any"
+alias_check_complete = "set"
+iommu_write_safe = "any"
+tio = "any"
+
+[[snp.launch]]
+measurement = "MEASUREMENT"
+release = "v0"
+shape = "4vcpu"
+not_before = 2026-01-01
+not_after = 2026-12-31
+reason = "the tests' release"
+
+[[model.manifests]]
+manifest = "MANIFEST"
+not_before = 2026-01-01
+not_after = 2026-12-31
+reason = "the tests' model"
 "#;
 
 /// The same for a provider's keys.

@@ -127,6 +127,7 @@ fn verdict(code: Option<&'static str>, now: UnixTime) -> Verdict {
         simulated: true,
         snp: None,
         gpus: Vec::new(),
+        uncovered: Vec::new(),
         session: None,
         policy: "test".to_owned(),
         policy_digest: String::new(),

@@ -24,6 +24,7 @@ fn verdict(decision: Decision, code: Option<&'static str>, checks: Vec<Check>) -
         simulated: false,
         snp: None,
         gpus: Vec::new(),
+        uncovered: Vec::new(),
         session: None,
         policy: "ours".to_owned(),
         policy_digest: "cd".repeat(32),

@@ -65,7 +65,7 @@ pub(crate) fn recorded_policy(folder: &Path, floor: &str) -> PathBuf {
         r#"schema = "bastide.policy/v1"
 name = "recorded"
 description = "for recorded evidence"
-ignore = ["snp.launch_measurement", "model.manifest"]
+ignore = ["snp.vmpl", "snp.id_block", "snp.launch_measurement", "snp.chip_id", "snp.host_data", "model.manifest"]
 allow_simulated = false
 
 [roots]
@@ -74,16 +74,32 @@ amd = ["{product}"]
 [snp]
 products = ["{product}"]
 report_versions = [3, 5]
-vmpl = [0, 1, 2, 3]
-debug = false
-migrate_ma = false
-require_alias_check = false
 key = "vcek"
-id_block = "any"
 crl = "soft"
 
 [snp.tcb_floor]
 {floor}
+
+[snp.guest_policy]
+smt = "any"
+migrate_ma = "clear"
+debug = "clear"
+single_socket = "any"
+cxl = "clear"
+mem_aes_256_xts = "any"
+rapl_dis = "any"
+ciphertext_hiding = "any"
+page_swap_disable = "any"
+
+[snp.platform_info]
+smt = "any"
+tsme = "any"
+ecc = "any"
+rapl_dis = "any"
+ciphertext_hiding = "any"
+alias_check_complete = "any"
+iommu_write_safe = "any"
+tio = "any"
 "#
     );
     let path = folder.join("recorded.toml");

@@ -1,0 +1,92 @@
+//! Pins as sets: several values of one kind may be right at a time, each within
+//! a window and for a stated reason, so that a roll-out needs no simultaneous
+//! change of nodes and policies.
+
+use bastide_attestation::UnixTime;
+
+use super::date::Window;
+
+/// One pinned value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pinned<T> {
+    pub(crate) value: T,
+    pub(crate) window: Window,
+    pub(crate) reason: String,
+    /// Release and machine shape of a launch measurement, if named.
+    pub(crate) release: Option<String>,
+    pub(crate) shape: Option<String>,
+}
+
+impl<T> Pinned<T> {
+    /// Release, shape and reason, as one text for verdicts.
+    pub(crate) fn label(&self) -> String {
+        let mut label = String::new();
+        for part in [&self.release, &self.shape].into_iter().flatten() {
+            label.push_str(part);
+            label.push_str(", ");
+        }
+        label.push_str(&self.reason);
+        label
+    }
+}
+
+/// The values of one kind that a policy accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PinSet<T>(pub(super) Vec<Pinned<T>>);
+
+/// How a value stands to a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found<'p, T> {
+    /// Pinned, and the time is within its window.
+    Current(&'p Pinned<T>),
+    /// Pinned, but for another time.
+    NotCurrent(&'p Pinned<T>),
+    /// Not pinned.
+    Unlisted,
+}
+
+impl<T: PartialEq> PinSet<T> {
+    /// How `value` stands at `now`.
+    pub(crate) fn find(&self, value: &T, now: UnixTime) -> Found<'_, T> {
+        match self.0.iter().find(|pinned| pinned.value == *value) {
+            Some(pinned) if pinned.window.contains(now) => Found::Current(pinned),
+            Some(pinned) => Found::NotCurrent(pinned),
+            None => Found::Unlisted,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A pin, for whoever lists, lints or compares policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The check that it decides, for example `snp.launch_measurement`.
+    pub check: &'static str,
+    /// The value, hex.
+    pub value: String,
+    /// When it counts.
+    pub window: Window,
+    /// Why it is pinned.
+    pub reason: String,
+    /// Release that a launch measurement belongs to.
+    pub release: Option<String>,
+    /// Machine shape that a launch measurement belongs to.
+    pub shape: Option<String>,
+}
+
+impl<T: AsRef<[u8]>> PinSet<T> {
+    /// The set as a list.
+    pub(super) fn list(&self, check: &'static str) -> impl Iterator<Item = Pin> + '_ {
+        self.0.iter().map(move |pinned| Pin {
+            check,
+            value: hex::encode(pinned.value.as_ref()),
+            window: pinned.window,
+            reason: pinned.reason.clone(),
+            release: pinned.release.clone(),
+            shape: pinned.shape.clone(),
+        })
+    }
+}
