@@ -153,13 +153,14 @@ pub(crate) fn permit(verdict: Verdict, allow_simulated: bool) -> Result<Verdict,
     verdict.code = Some(SIMULATED_NOT_ALLOWED);
     verdict.reason =
         Some("the evidence rests on a simulation root, and --allow-simulated was not given".to_owned());
-    verdict.checks.push(Check {
+    let check = Check {
         id: "policy.simulated",
         status: Status::Fail,
         expected: "hardware roots, or --allow-simulated".to_owned(),
         got: "a simulation root".to_owned(),
         basis: Basis::Derived,
-    });
+    };
+    verdict.checks.insert(0, check);
     Err(verdict)
 }
 
@@ -183,7 +184,7 @@ mod tests {
             (Decision::Rejected, Some(SIMULATED_NOT_ALLOWED))
         );
         assert_eq!(
-            verdict.checks.last().map(|check| check.status),
+            verdict.checks.first().map(|check| check.status),
             Some(Status::Fail)
         );
     }

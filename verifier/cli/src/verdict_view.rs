@@ -246,6 +246,13 @@ fn closing(verdict: &Verdict) -> String {
         let ignored: Vec<_> = verdict.ignored.iter().map(|id| brief(id)).collect();
         out.push_str(&format!("Left out by the policy: {}\n", ignored.join(", ")));
     }
+    if !verdict.uncovered.is_empty() {
+        let open: Vec<_> = verdict.uncovered.iter().map(|advisory| line(advisory)).collect();
+        out.push_str(&format!(
+            "Not ruled out by the policy's TCB floor: {}\n",
+            open.join("; ")
+        ));
+    }
     if !verdict.roots.is_empty() {
         let roots: Vec<_> = verdict.roots.iter().map(|root| brief(root)).collect();
         let relied = match verdict.decision {
