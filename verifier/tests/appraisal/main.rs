@@ -5,6 +5,7 @@
 mod support;
 
 mod accepted;
+mod adversarial;
 mod policy_files;
 mod real;
 mod rejections;

@@ -1,17 +1,18 @@
 //! The keys of `tests/keys`, read once.
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
-    RSA_PKCS1_SHA384, RSA_PSS_SHA384, RsaKeyPair,
+    RSA_PKCS1_SHA384, RSA_PSS_SHA256, RSA_PSS_SHA384, RsaKeyPair,
 };
 
 use super::der::{bits, oid, sequence, tlv};
 
 /// Which of the RSA keys.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum RsaKey {
     Ark,
     Ask,
@@ -69,17 +70,33 @@ impl RsaKey {
         self.sign(&RSA_PSS_SHA384, message)
     }
 
+    /// RSASSA-PSS, SHA-256, 32 bytes of salt.
+    pub(crate) fn sign_pss_sha256(self, message: &[u8]) -> Vec<u8> {
+        self.sign(&RSA_PSS_SHA256, message)
+    }
+
     /// RSASSA-PKCS1-v1_5, SHA-384.
     pub(crate) fn sign_pkcs1(self, message: &[u8]) -> Vec<u8> {
         self.sign(&RSA_PKCS1_SHA384, message)
     }
 
+    /// A signature that was made before is given again: an RSA-4096 signature
+    /// takes milliseconds, and most cases differ in the report alone.
     fn sign(self, encoding: &'static dyn aws_lc_rs::signature::RsaEncoding, message: &[u8]) -> Vec<u8> {
-        let mut signature = vec![0; self.pair().public_modulus_len()];
-        self.pair()
-            .sign(encoding, &SystemRandom::new(), message, &mut signature)
-            .expect("test keys sign");
-        signature
+        type Made = HashMap<(RsaKey, String, Vec<u8>), Vec<u8>>;
+        static MADE: Mutex<Option<Made>> = Mutex::new(None);
+        let what = (self, format!("{encoding:?}"), message.to_vec());
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        made.get_or_insert_default()
+            .entry(what)
+            .or_insert_with(|| {
+                let mut signature = vec![0; self.pair().public_modulus_len()];
+                self.pair()
+                    .sign(encoding, &SystemRandom::new(), message, &mut signature)
+                    .expect("test keys sign");
+                signature
+            })
+            .clone()
     }
 }
 

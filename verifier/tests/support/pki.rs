@@ -38,6 +38,12 @@ pub(crate) enum Signing {
     PssExplicitTrailer,
     /// RSASSA-PKCS1-v1_5.
     Pkcs1,
+    /// RSASSA-PSS with SHA-256, and 32 bytes of salt.
+    PssSha256,
+    /// RSASSA-PSS with SHA-384 that says to have 32 bytes of salt.
+    PssSalt32,
+    /// Says RSASSA-PSS with SHA-384, and is one with SHA-256.
+    PssSha256InDisguise,
 }
 
 /// One extension: content of the OID, critical, content of extnValue.
@@ -194,7 +200,8 @@ impl CertificateSpec {
         ]);
         let mut signature = match self.signing {
             Signing::Pkcs1 => self.signer.sign_pkcs1(&tbs),
-            Signing::Pss | Signing::PssExplicitTrailer => self.signer.sign_pss(&tbs),
+            Signing::PssSha256 | Signing::PssSha256InDisguise => self.signer.sign_pss_sha256(&tbs),
+            Signing::Pss | Signing::PssExplicitTrailer | Signing::PssSalt32 => self.signer.sign_pss(&tbs),
         };
         if self.spoil_signature {
             signature[100] ^= 1;
@@ -279,22 +286,27 @@ pub(crate) fn name(common_name: &str) -> Vec<u8> {
 }
 
 fn algorithm(signing: Signing) -> Vec<u8> {
-    let sha384 = || {
+    let (hash, salt) = match signing {
+        Signing::PssSha256 => (1, 32),
+        Signing::PssSalt32 => (2, 32),
+        _ => (2, 48),
+    };
+    let hash = || {
         sequence(&[
-            oid(&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02]),
+            oid(&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash]),
             tlv(0x05, &[]),
         ])
     };
     let rsa = |last| oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, last]);
     let mut parameters = vec![
-        tlv(0xa0, &sha384()),
-        tlv_of(0xa1, &[sequence(&[rsa(8), sha384()])]),
-        tlv(0xa2, &integer(48)),
+        tlv(0xa0, &hash()),
+        tlv_of(0xa1, &[sequence(&[rsa(8), hash()])]),
+        tlv(0xa2, &integer(salt)),
     ];
     match signing {
         Signing::Pkcs1 => return sequence(&[rsa(12), tlv(0x05, &[])]),
         Signing::PssExplicitTrailer => parameters.push(tlv(0xa3, &integer(1))),
-        Signing::Pss => {}
+        _ => {}
     }
     sequence(&[rsa(10), sequence(&parameters)])
 }

@@ -63,6 +63,12 @@ pub(crate) const EVIDENCE: &[(Rejection, &str, Change)] = {
         (R::ChainAlgorithm, "PKCS#1 v1.5 on the intermediate", |c| {
             c.ask.signing = Signing::Pkcs1;
         }),
+        (R::ChainAlgorithm, "PSS with SHA-256 on the intermediate", |c| {
+            c.ask.signing = Signing::PssSha256;
+        }),
+        (R::ChainSignature, "SHA-256 under the name of SHA-384", |c| {
+            c.ask.signing = Signing::PssSha256InDisguise;
+        }),
         (R::ChainAlgorithm, "PKCS#1 v1.5 on the root", |c| {
             c.ark.signing = Signing::Pkcs1;
         }),
@@ -153,6 +159,15 @@ pub(crate) const EVIDENCE: &[(Rejection, &str, Change)] = {
         }),
         (R::VekAlgorithm, "PKCS#1 v1.5 on the leaf", |c| {
             c.leaf.signing = Signing::Pkcs1;
+        }),
+        (R::VekAlgorithm, "PSS with SHA-256 on the leaf", |c| {
+            c.leaf.signing = Signing::PssSha256;
+        }),
+        (R::VekAlgorithm, "32 bytes of salt on the leaf", |c| {
+            c.leaf.signing = Signing::PssSalt32;
+        }),
+        (R::VekSignature, "SHA-256 under the name of SHA-384", |c| {
+            c.leaf.signing = Signing::PssSha256InDisguise;
         }),
         (R::VekKey, "a key on P-256", |c| c.leaf.spki = VekKey::P256.spki()),
         (R::VekKey, "an RSA key", |c| c.leaf.spki = RsaKey::Ask.spki()),
