@@ -41,16 +41,24 @@ pub struct Anchor {
 impl Anchor {
     /// CN that the root's certificate must have.
     #[must_use]
-    pub fn root_name(&self) -> String {
-        format!("ARK-{}", self.generation.name())
+    pub const fn root_name(&self) -> &'static str {
+        match self.generation {
+            Generation::Milan => "ARK-Milan",
+            Generation::Genoa => "ARK-Genoa",
+            Generation::Turin => "ARK-Turin",
+        }
     }
 
     /// CN that the intermediate's certificate must have.
     #[must_use]
-    pub fn intermediate_name(&self) -> String {
-        match self.issues {
-            SigningKey::Vcek => format!("SEV-{}", self.generation.name()),
-            SigningKey::Vlek => format!("SEV-VLEK-{}", self.generation.name()),
+    pub const fn intermediate_name(&self) -> &'static str {
+        match (self.issues, self.generation) {
+            (SigningKey::Vcek, Generation::Milan) => "SEV-Milan",
+            (SigningKey::Vcek, Generation::Genoa) => "SEV-Genoa",
+            (SigningKey::Vcek, Generation::Turin) => "SEV-Turin",
+            (SigningKey::Vlek, Generation::Milan) => "SEV-VLEK-Milan",
+            (SigningKey::Vlek, Generation::Genoa) => "SEV-VLEK-Genoa",
+            (SigningKey::Vlek, Generation::Turin) => "SEV-VLEK-Turin",
         }
     }
 

@@ -49,6 +49,47 @@ pub(crate) struct Extension<'a> {
     pub(crate) value: &'a [u8],
 }
 
+/// The extensions of a certificate, in order. They stay where they are in its
+/// DER and are read again at each look, so that nothing is allocated for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extensions<'a> {
+    list: Elements<'a>,
+    count: usize,
+}
+
+impl<'a> Extensions<'a> {
+    /// Reads every extension, and says whether one occurs twice.
+    fn read(explicit: Element<'a>) -> Result<(Self, bool), Fault> {
+        let list = sequence(explicit.content, "extensions")?;
+        let mut extensions = Self { list, count: 0 };
+        let (mut rest, mut duplicate) = (list, false);
+        while !rest.is_empty() {
+            if extensions.count == MAX_EXTENSIONS {
+                return Err(Fault("at most 32 extensions"));
+            }
+            let oid = read_extension(&mut rest)?.oid;
+            duplicate |= extensions
+                .iter()
+                .take(extensions.count)
+                .any(|earlier| earlier.oid == oid);
+            extensions.count += 1;
+        }
+        Ok((extensions, duplicate))
+    }
+
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
+        let mut list = self.list;
+        // INVARIANT: `read` has read all of them without a fault.
+        core::iter::from_fn(move || read_extension(&mut list).ok())
+    }
+}
+
 /// A certificate whose form is right.
 #[derive(Debug)]
 pub(crate) struct Certificate<'a> {
@@ -72,8 +113,8 @@ pub(crate) struct Certificate<'a> {
     pub(crate) spki: &'a [u8],
     /// The key in it.
     pub(crate) key: PublicKey<'a>,
-    /// Extensions in order, none twice.
-    pub(crate) extensions: Vec<Extension<'a>>,
+    /// Extensions in order.
+    pub(crate) extensions: Extensions<'a>,
     /// The same extension occurs twice.
     pub(crate) duplicate_extension: bool,
     /// The signature's bytes.
@@ -108,7 +149,7 @@ impl<'a> Certificate<'a> {
         let subject = fields.expect(Tag::SEQUENCE, "subject")?;
         let spki = fields.expect(Tag::SEQUENCE, "subjectPublicKeyInfo")?;
         let (extensions, duplicate_extension) =
-            read_extensions(fields.expect(Tag::context::<3>(), "extensions")?)?;
+            Extensions::read(fields.expect(Tag::context::<3>(), "extensions")?)?;
         fields.finish("nothing after extensions")?;
 
         Ok(Self {
@@ -129,7 +170,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// The extension with this OID.
-    pub(crate) fn extension(&self, oid: &[u8]) -> Option<&Extension<'a>> {
+    pub(crate) fn extension(&self, oid: &[u8]) -> Option<Extension<'a>> {
         self.extensions.iter().find(|extension| extension.oid == oid)
     }
 
@@ -244,26 +285,16 @@ fn read_key<'a>(spki: Element<'a>) -> Result<PublicKey<'a>, Fault> {
     })
 }
 
-fn read_extensions(explicit: Element<'_>) -> Result<(Vec<Extension<'_>>, bool), Fault> {
-    let mut list = sequence(explicit.content, "extensions")?;
-    let mut extensions: Vec<Extension<'_>> = Vec::with_capacity(12);
-    let mut duplicate = false;
-    while !list.is_empty() {
-        if extensions.len() == MAX_EXTENSIONS {
-            return Err(Fault("at most 32 extensions"));
-        }
-        let mut fields = Elements::new(list.expect(Tag::SEQUENCE, "an extension")?.content);
-        let oid = fields.expect(Tag::OID, "an extension's identifier")?.content;
-        let critical = match fields.optional(Tag::BOOLEAN, "critical")? {
-            Some(element) => boolean(element.content, "critical")?,
-            None => false,
-        };
-        let value = fields.expect(Tag::OCTET_STRING, "an extension's value")?.content;
-        fields.finish("nothing after an extension's value")?;
-        duplicate |= extensions.iter().any(|extension| extension.oid == oid);
-        extensions.push(Extension { oid, critical, value });
-    }
-    Ok((extensions, duplicate))
+fn read_extension<'a>(list: &mut Elements<'a>) -> Result<Extension<'a>, Fault> {
+    let mut fields = Elements::new(list.expect(Tag::SEQUENCE, "an extension")?.content);
+    let oid = fields.expect(Tag::OID, "an extension's identifier")?.content;
+    let critical = match fields.optional(Tag::BOOLEAN, "critical")? {
+        Some(element) => boolean(element.content, "critical")?,
+        None => false,
+    };
+    let value = fields.expect(Tag::OCTET_STRING, "an extension's value")?.content;
+    fields.finish("nothing after an extension's value")?;
+    Ok(Extension { oid, critical, value })
 }
 
 /// BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLen INTEGER OPTIONAL }

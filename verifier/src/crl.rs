@@ -25,8 +25,8 @@ pub(crate) struct RevocationList<'a> {
     pub(crate) this_update: UnixTime,
     /// When the next list is due.
     pub(crate) next_update: UnixTime,
-    /// Serial numbers, without leading zeros.
-    pub(crate) revoked: Vec<&'a [u8]>,
+    /// What it revokes.
+    pub(crate) revoked: Revoked<'a>,
     /// The signature's bytes.
     pub(crate) signature: &'a [u8],
 }
@@ -56,8 +56,8 @@ impl<'a> RevocationList<'a> {
         let this_update = time(fields.any("thisUpdate")?, "thisUpdate")?;
         let next_update = time(fields.any("nextUpdate")?, "nextUpdate")?;
         let revoked = match fields.optional(Tag::SEQUENCE, "revokedCertificates")? {
-            Some(list) => read_revoked(list.content)?,
-            None => Vec::new(),
+            Some(list) => Revoked::read(list.content)?,
+            None => Revoked::read(&[])?,
         };
         // AMD's extensions are its key identifier and a number. A critical one
         // could change what the list means (RFC 5280 §5.2).
@@ -78,27 +78,55 @@ impl<'a> RevocationList<'a> {
 
     /// Whether the list names this serial number (without leading zeros).
     pub(crate) fn revokes(&self, serial: &[u8]) -> bool {
-        self.revoked.contains(&serial)
+        self.revoked.serials().any(|revoked| revoked == serial)
     }
 }
 
-fn read_revoked(content: &[u8]) -> Result<Vec<&[u8]>, Fault> {
-    let mut list = Elements::new(content);
-    let mut revoked = Vec::new();
-    while !list.is_empty() {
-        if revoked.len() == MAX_ENTRIES {
-            return Err(Fault("at most 512 revoked certificates"));
+/// The entries of a list. They stay where they are in its DER and are read
+/// again at each look, so that nothing is allocated for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Revoked<'a> {
+    list: Elements<'a>,
+    count: usize,
+}
+
+impl<'a> Revoked<'a> {
+    fn read(content: &'a [u8]) -> Result<Self, Fault> {
+        let list = Elements::new(content);
+        let (mut rest, mut count) = (list, 0);
+        while !rest.is_empty() {
+            if count == MAX_ENTRIES {
+                return Err(Fault("at most 512 revoked certificates"));
+            }
+            read_entry(&mut rest)?;
+            count += 1;
         }
-        let mut entry = Elements::new(list.expect(Tag::SEQUENCE, "a revoked certificate")?.content);
-        let serial = entry.expect(Tag::INTEGER, "its serial number")?;
-        time(entry.any("its revocation date")?, "its revocation date")?;
-        if let Some(extensions) = entry.optional(Tag::SEQUENCE, "its extensions")? {
-            refuse_critical(extensions.raw)?;
-        }
-        entry.finish("nothing after its extensions")?;
-        revoked.push(without_leading_zeros(serial.content));
+        Ok(Self { list, count })
     }
-    Ok(revoked)
+
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Serial numbers, without leading zeros.
+    fn serials(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut list = self.list;
+        // INVARIANT: `read` has read all of them without a fault.
+        core::iter::from_fn(move || read_entry(&mut list).ok())
+    }
+}
+
+/// The next entry's serial number, without leading zeros.
+fn read_entry<'a>(list: &mut Elements<'a>) -> Result<&'a [u8], Fault> {
+    let mut entry = Elements::new(list.expect(Tag::SEQUENCE, "a revoked certificate")?.content);
+    let serial = entry.expect(Tag::INTEGER, "its serial number")?;
+    time(entry.any("its revocation date")?, "its revocation date")?;
+    if let Some(extensions) = entry.optional(Tag::SEQUENCE, "its extensions")? {
+        refuse_critical(extensions.raw)?;
+    }
+    entry.finish("nothing after its extensions")?;
+    Ok(without_leading_zeros(serial.content))
 }
 
 fn refuse_critical(extensions: &[u8]) -> Result<(), Fault> {

@@ -44,6 +44,7 @@ mod certificate;
 mod crl;
 mod der;
 mod facts;
+mod hexadecimal;
 mod ledger;
 mod pem;
 mod policy;

@@ -46,7 +46,7 @@ pub enum ReportError {
 
 /// A report whose form is right. Nothing in it is authentic yet.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SnpReport(Box<[u8; REPORT_BYTES]>);
+pub struct SnpReport([u8; REPORT_BYTES]);
 
 impl core::fmt::Debug for SnpReport {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -66,7 +66,7 @@ impl SnpReport {
         let raw: [u8; REPORT_BYTES] = bytes
             .try_into()
             .map_err(|_| ReportError::Length { got: bytes.len() })?;
-        let report = Self(Box::new(raw));
+        let report = Self(raw);
         let version = report.version();
         if !(2..=5).contains(&version) {
             return Err(ReportError::Version { got: version });
@@ -111,7 +111,7 @@ impl SnpReport {
 
     /// The raw bytes.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8; REPORT_BYTES] {
+    pub const fn as_bytes(&self) -> &[u8; REPORT_BYTES] {
         &self.0
     }
 

@@ -2,6 +2,7 @@
 //! root, intermediate and revocation. Certificates are candidates until they
 //! hash to a pin; their order does not matter.
 
+use core::fmt::{self, Write as _};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ use bastide_attestation::{SpkiDigest, UnixTime, binding, sha256};
 use crate::anchors::{Anchor, Pin, SIMULATION_KEYS};
 use crate::certificate::{Certificate, PublicKey, common_name};
 use crate::crl::RevocationList;
+use crate::hexadecimal::Hex;
 use crate::ledger::{CheckId, Ledger, Refused};
 use crate::policy::CrlMode;
 use crate::rejection::Rejection;
@@ -72,6 +74,9 @@ impl IssuerKey<'_> {
     }
 }
 
+/// Certificates that came, each with the digest of its key; on the stack.
+type Candidates<'a> = [Option<(SpkiDigest, Certificate<'a>)>; MAX_CHAIN];
+
 /// A chain that ends in a pin, verified and not revoked as far as is known.
 #[derive(Debug)]
 pub(crate) struct Chain<'t, 'a> {
@@ -101,8 +106,8 @@ pub(crate) fn verify_chain<'t, 'a>(
             got,
         ));
     }
-    let mut certificates = Vec::with_capacity(chain.len());
-    for der in chain.iter().take(MAX_CHAIN) {
+    let mut certificates: Candidates<'a> = [const { None }; MAX_CHAIN];
+    for (slot, der) in certificates.iter_mut().zip(chain) {
         let certificate = Certificate::parse(der).map_err(|fault| {
             ledger.fail(
                 CheckId::Root,
@@ -111,7 +116,7 @@ pub(crate) fn verify_chain<'t, 'a>(
                 "something else",
             )
         })?;
-        certificates.push((binding::spki_digest(certificate.spki), certificate));
+        *slot = Some((binding::spki_digest(certificate.spki), certificate));
     }
 
     let candidates = || {
@@ -140,17 +145,13 @@ pub(crate) fn verify_chain<'t, 'a>(
         ));
     };
     let root_key = IssuerKey {
-        key: require_fit(root, root, &anchor.root_name(), CheckId::Root, trust.now, ledger)?,
+        key: require_fit(root, root, anchor.root_name(), CheckId::Root, trust.now, ledger)?,
         spki: anchor.root.spki,
     };
     require_signed(root, &root_key, CheckId::Root, trust, ledger)?;
     ledger.pass_against(
         CheckId::Root,
-        format!(
-            "{} sha256:{}",
-            anchor.name,
-            hex::encode(anchor.root.spki.as_bytes())
-        ),
+        format!("{} sha256:{}", anchor.name, anchor.root.spki),
         anchor.root_name(),
     );
 
@@ -171,7 +172,7 @@ pub(crate) fn verify_chain<'t, 'a>(
     let key = require_fit(
         intermediate,
         root,
-        &anchor.intermediate_name(),
+        anchor.intermediate_name(),
         id,
         trust.now,
         ledger,
@@ -179,11 +180,7 @@ pub(crate) fn verify_chain<'t, 'a>(
     require_signed(intermediate, &root_key, id, trust, ledger)?;
     ledger.pass_against(
         id,
-        format!(
-            "{} sha256:{}",
-            anchor.name,
-            hex::encode(anchor.intermediate.spki.as_bytes())
-        ),
+        format!("{} sha256:{}", anchor.name, anchor.intermediate.spki),
         anchor.intermediate_name(),
     );
 
@@ -200,10 +197,10 @@ pub(crate) fn verify_chain<'t, 'a>(
 
 /// The certificate that a pin names: its key, and the certificate as a whole if that is pinned.
 fn find_pinned<'c, 'a>(
-    certificates: &'c [(SpkiDigest, Certificate<'a>)],
+    certificates: &'c Candidates<'a>,
     pin: &Pin,
 ) -> Option<&'c (SpkiDigest, Certificate<'a>)> {
-    certificates.iter().find(|(spki, certificate)| {
+    certificates.iter().flatten().find(|(spki, certificate)| {
         *spki == pin.spki
             && pin
                 .certificate
@@ -303,14 +300,18 @@ fn require_not_revoked(
         return Err(ledger.fail(id, Rejection::CrlSignature, "a list signed by the root", got));
     }
     if list.revokes(serial) {
-        let got = format!("serial number {} revoked", hex::encode(serial));
+        let got = format!("serial number {} revoked", Hex(serial));
         return Err(ledger.fail(id, Rejection::CrlRevoked, "the intermediate not revoked", got));
     }
-    let got = format!("a list from {} to {}", list.this_update, list.next_update);
-    if list.this_update <= trust.now && trust.now <= list.next_update {
-        ledger.pass(id, format!("{got}, {} revoked", list.revoked.len()));
+    let (from, to) = (list.this_update, list.next_update);
+    if from <= trust.now && trust.now <= to {
+        ledger.pass(
+            id,
+            format!("a list from {from} to {to}, {} revoked", list.revoked.len()),
+        );
         return Ok(());
     }
+    let got = format!("a list from {from} to {to}");
     if trust.crl == CrlMode::Hard {
         let expected = format!("a list current at {}", trust.now);
         return Err(ledger.fail(id, Rejection::CrlStale, expected, got));
@@ -328,24 +329,33 @@ pub(crate) fn window(certificate: &Certificate<'_>) -> String {
 }
 
 /// Common name of a name, for a verdict: foreign text, so cut and filtered.
-pub(crate) fn printable(name: &[u8]) -> String {
-    common_name(name).map_or_else(
-        || "(no common name)".to_owned(),
-        |name| {
-            name.chars()
-                .take(MAX_NAME)
-                .map(|character| match character {
-                    ' '..='~' => character,
-                    _ => '?',
-                })
-                .collect()
-        },
-    )
+pub(crate) const fn printable(name: &[u8]) -> Printable<'_> {
+    Printable(name)
 }
 
-fn describe(certificates: &[(SpkiDigest, Certificate<'_>)]) -> String {
+/// See [`printable`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printable<'a>(&'a [u8]);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(name) = common_name(self.0) else {
+            return f.write_str("(no common name)");
+        };
+        name.chars()
+            .take(MAX_NAME)
+            .map(|character| match character {
+                ' '..='~' => character,
+                _ => '?',
+            })
+            .try_for_each(|character| f.write_char(character))
+    }
+}
+
+fn describe(certificates: &Candidates<'_>) -> String {
     certificates
         .iter()
+        .flatten()
         .map(|(spki, certificate)| {
             let mark = if SIMULATION_KEYS.contains(spki) {
                 " (SIMULATED)"
