@@ -1,0 +1,84 @@
+//! Records evidence of the simulator, for what reads evidence from files:
+//! `cargo run -p bastide-attester --features simulator --example record-simulated-evidence -- FOLDER SECONDS`.
+//! Writes `genoa` and `turin` below FOLDER, made at SECONDS since 1970; each
+//! run draws new keys. Below each lie the parts, and the envelope with them.
+
+use std::path::PathBuf;
+
+use bastide_attestation::{
+    Attester as _, Binder, BootId, EpochStatement, Evidence, GpuSeedKind, KeyThumbprint, ManifestDigest,
+    PlatformEvidence, PolicyDigest, Salt, StatementDigest, TimeSource, Tree, UnixTime, binding,
+};
+use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
+
+fn main() -> Result<(), Box<dyn core::error::Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let folder = PathBuf::from(arguments.next().ok_or("expected a folder to write to")?);
+    let seconds = arguments
+        .next()
+        .and_then(|text| text.to_str()?.parse().ok())
+        .ok_or("expected seconds since 1970 after the folder")?;
+    for generation in Generation::ALL {
+        record(&folder.join(generation.to_string()), generation, seconds)?;
+    }
+    Ok(())
+}
+
+fn record(
+    folder: &std::path::Path,
+    generation: Generation,
+    seconds: u64,
+) -> Result<(), Box<dyn core::error::Error>> {
+    let salt = Salt::new([0x77; 32]);
+    let leaf = binding::leaf(binding::LeafType::ServerTls, &salt, &Binder::new([0x5a; 32]));
+    let tree = Tree::new(&[leaf])?;
+    let statement = EpochStatement {
+        boot_id: BootId::new([1; 16]),
+        epoch: 0,
+        previous: StatementDigest::new([0; 32]),
+        depth: tree.depth(),
+        root: tree.root(),
+        gpu_epoch: 0,
+        gpu_digest: None,
+        gpu_seed: GpuSeedKind::PreviousStatement,
+        session_key: [4; 32],
+        receipt_key: KeyThumbprint::new([5; 32]),
+        sealed_key: None,
+        model: ManifestDigest::new([6; 32]),
+        configuration: PolicyDigest::new([7; 32]),
+        time_ms: seconds.saturating_mul(1000),
+        time_source: TimeSource::Host,
+        debug: false,
+    }
+    .encode();
+
+    let options = SimulatorOptions::new(generation, UnixTime::from_secs(seconds));
+    let attestation = Simulator::new(options)?.attest(&statement)?;
+    let PlatformEvidence::Snp(report) = &attestation.platform else {
+        return Err("the simulator gave no SNP report".into());
+    };
+    let endorsements = &attestation.endorsements;
+    let [ask, ark] = endorsements.chain.as_slice() else {
+        return Err("the simulator gave no chain of two".into());
+    };
+    std::fs::create_dir_all(folder)?;
+    let crl = endorsements.crl.as_deref().unwrap_or_default();
+    for (name, bytes) in [
+        ("report.bin", report.as_slice()),
+        ("vcek.der", &endorsements.vek),
+        ("ask.der", ask),
+        ("ark.der", ark),
+        ("crl.der", crl),
+        ("statement.cbor", statement.as_bytes()),
+    ] {
+        std::fs::write(folder.join(name), bytes)?;
+    }
+    let evidence = Evidence {
+        statement: statement.as_bytes().to_vec(),
+        proof: tree.prove(0, salt).ok_or("a tree of one leaf has it")?,
+        platform: attestation.platform,
+        endorsements: attestation.endorsements,
+    };
+    std::fs::write(folder.join("evidence.cmw"), evidence.encode())?;
+    Ok(())
+}
