@@ -182,7 +182,6 @@ fn reading_evidence_and_verifying_its_signatures_allocates_nothing() {
 }
 
 #[test]
-#[ignore = "sentences of the verdict are still built from parts"]
 fn an_appraisal_allocates_nothing_but_the_verdict_it_returns() {
     let (made, verifier) = remembered();
     let recorded = || verifier.appraise_recorded(&made.recorded(), NOW);

@@ -17,16 +17,13 @@ pub(crate) struct Pinned<T> {
     pub(crate) shape: Option<String>,
 }
 
-impl<T> Pinned<T> {
-    /// Release, shape and reason, as one text for verdicts.
-    pub(crate) fn label(&self) -> String {
-        let mut label = String::new();
+/// Release, shape and reason, as one text for verdicts.
+impl<T> core::fmt::Display for Pinned<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         for part in [&self.release, &self.shape].into_iter().flatten() {
-            label.push_str(part);
-            label.push_str(", ");
+            write!(f, "{part}, ")?;
         }
-        label.push_str(&self.reason);
-        label
+        f.write_str(&self.reason)
     }
 }
 

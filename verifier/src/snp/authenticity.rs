@@ -2,12 +2,15 @@
 //! signature over the raw bytes, cheap checks first. Says nothing about whether
 //! a policy likes what the report says.
 
-use bastide_attestation::snp::{Generation, Product, ReportError, SigningKey, SnpReport, TcbVersion};
+use core::fmt;
+
+use bastide_attestation::snp::{Cpuid, Generation, Product, ReportError, SigningKey, SnpReport, TcbVersion};
 use bastide_attestation::{UnixTime, Untrusted};
 
 use crate::anchors::Anchor;
 use crate::certificate::{Certificate, PublicKey, common_name};
 use crate::crypto::Crypto;
+use crate::hexadecimal::Hex;
 use crate::ledger::{CheckId, Ledger, Refused};
 use crate::policy::CrlMode;
 use crate::rejection::Rejection;
@@ -200,16 +203,16 @@ fn read_report(bytes: &[u8], ledger: &mut Ledger) -> Result<SnpReport, Refused> 
 fn read_key_info(report: &SnpReport, ledger: &mut Ledger) -> Result<SigningKey, Refused> {
     let id = CheckId::KeyInfo;
     let info = report.key_info();
-    let got = format!("KEY_INFO 0x{:08x}", info.bits());
+    let got = || format!("KEY_INFO 0x{:08x}", info.bits());
     if info.undefined() != 0 {
-        return Err(ledger.fail(id, Rejection::KeyInfoReserved, "bits 31 to 5 zero", got));
+        return Err(ledger.fail(id, Rejection::KeyInfoReserved, "bits 31 to 5 zero", got()));
     }
     if info.mask_chip_key() {
-        return Err(ledger.fail(id, Rejection::ChipKeyMasked, "MASK_CHIP_KEY zero", got));
+        return Err(ledger.fail(id, Rejection::ChipKeyMasked, "MASK_CHIP_KEY zero", got()));
     }
     let Some(key) = info.signing_key() else {
         let expected = "SIGNING_KEY 0 (VCEK) or 1 (VLEK)";
-        return Err(ledger.fail(id, Rejection::SigningKeyUnknown, expected, got));
+        return Err(ledger.fail(id, Rejection::SigningKeyUnknown, expected, got()));
     };
     ledger.pass(id, key_name(key));
     Ok(key)
@@ -225,34 +228,46 @@ fn read_product(
     ledger: &mut Ledger,
 ) -> Result<(Product, Tcb), Refused> {
     let id = CheckId::ReportProduct;
-    let (product, got) = match report.cpuid() {
-        Some(cpuid) => (
-            Product::of(cpuid),
-            format!(
-                "family {:02x}h model {:02x}h stepping {}",
-                cpuid.family, cpuid.model, cpuid.stepping
-            ),
-        ),
-        None => match trust.v2_product {
-            Some(product) => (
-                Some(product),
-                "no CPUID in version 2: as the policy says".to_owned(),
-            ),
-            None => (
-                issuers_product(vek),
-                "no CPUID in version 2: as the certificate's issuer says".to_owned(),
-            ),
-        },
+    let (product, source) = match (report.cpuid(), trust.v2_product) {
+        (Some(cpuid), _) => (Product::of(cpuid), ProductSource::Cpuid(cpuid)),
+        (None, Some(product)) => (Some(product), ProductSource::Policy),
+        (None, None) => (issuers_product(vek), ProductSource::Issuer),
     };
     let Some(product) = product else {
-        return Err(ledger.fail(id, Rejection::ProductUnknown, "a known processor", got));
+        return Err(ledger.fail(
+            id,
+            Rejection::ProductUnknown,
+            "a known processor",
+            source.to_string(),
+        ));
     };
     let Some(tcb) = Tcb::read(report, product.generation()) else {
         let expected = format!("TCB versions in {}'s layout", product.generation().name());
         return Err(ledger.fail(id, Rejection::TcbReserved, expected, "a reserved byte not zero"));
     };
-    ledger.pass(id, format!("{product} ({got})"));
+    ledger.pass(id, format!("{product} ({source})"));
     Ok((product, tcb))
+}
+
+/// What says which product a report is of.
+enum ProductSource {
+    Cpuid(Cpuid),
+    Policy,
+    Issuer,
+}
+
+impl fmt::Display for ProductSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpuid(cpuid) => write!(
+                f,
+                "family {:02x}h model {:02x}h stepping {}",
+                cpuid.family, cpuid.model, cpuid.stepping
+            ),
+            Self::Policy => f.write_str("no CPUID in version 2: as the policy says"),
+            Self::Issuer => f.write_str("no CPUID in version 2: as the certificate's issuer says"),
+        }
+    }
 }
 
 /// The product that a leaf's issuer stands for. Genoa's authority also issues
@@ -327,11 +342,11 @@ fn read_vek<'a>(
 fn require_chip(report: &SnpReport, hwid: &[u8], ledger: &mut Ledger) -> Result<(), Refused> {
     let id = CheckId::VekHwid;
     let chip = report.chip_id();
-    let expected = format!("chip {}", hex::encode(hwid));
+    let expected = format!("chip {}", Hex(hwid));
     if chip.is_zero() {
         return Err(ledger.fail(id, Rejection::ChipIdZero, expected, "no chip (all zero)"));
     }
-    let got = format!("chip {}", hex::encode(chip.as_bytes()));
+    let got = format!("chip {}", Hex(chip.as_bytes()));
     let padding = chip.as_bytes().strip_prefix(hwid);
     if !padding.is_some_and(|padding| padding.iter().all(|byte| *byte == 0)) {
         return Err(ledger.fail(id, Rejection::HwidMismatch, expected, got));

@@ -114,11 +114,11 @@ impl Pinning {
         let got = hex::encode(value.as_ref());
         match pins.find(value, self.now) {
             Found::Current(pinned) => {
-                ledger.pass_against(self.id, format!("pinned: {}", pinned.label()), got);
+                ledger.pass_against(self.id, format!("pinned: {pinned}"), got);
             }
             Found::NotCurrent(pinned) => {
                 let expected = format!("a {} pinned at {}", self.what, self.now);
-                let got = format!("{got}, pinned {}: {}", pinned.window, pinned.label());
+                let got = format!("{got}, pinned {}: {pinned}", pinned.window);
                 ledger.check(self.id, false, Rejection::PinNotCurrent, expected, got);
             }
             Found::Unlisted => {

@@ -90,9 +90,10 @@ impl Field<'_> {
                 .iter()
                 .filter(|(_, name)| !self.own.iter().any(|(own, ..)| own == name))
         };
-        let got = self.describe(rest(), |bit| word(self.is_set(bit)));
+        let mut got = self.describe(rest(), |bit| word(self.is_set(bit)));
         if rest().all(|(bit, _)| self.rules.of(*bit) == BitRule::Any) {
-            ledger.skip(others, format!("{got}; the policy says \"any\" of each"));
+            got.push_str("; the policy says \"any\" of each");
+            ledger.skip(others, got);
             return;
         }
         let holds = rest().all(|(bit, _)| self.rules.of(*bit).allows(self.is_set(*bit)));
