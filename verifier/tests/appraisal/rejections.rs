@@ -267,7 +267,8 @@ fn pinned_keys_of_id_blocks_chips_and_host_data_are_accepted() {
 #[test]
 fn every_bit_can_be_demanded_and_a_demand_that_is_not_met_is_refused() {
     use bastide_attestation::snp::{GuestPolicy, PlatformInfo};
-    let fields: [(&str, usize, &[(u32, &str)]); 2] = [
+    type Field = (&'static str, usize, &'static [(u32, &'static str)]);
+    let fields: [Field; 2] = [
         ("[snp.guest_policy]", 0x008, &GuestPolicy::BITS),
         ("[snp.platform_info]", 0x040, &PlatformInfo::BITS),
     ];
