@@ -48,6 +48,7 @@ mod hexadecimal;
 mod ledger;
 mod pem;
 mod policy;
+mod policy_signature;
 mod pss;
 mod rejection;
 mod session;
@@ -57,4 +58,8 @@ pub use appraisal::{RecordedSnp, Verifier};
 pub use ledger::CheckId;
 pub use pem::{PemError, pem_certificates};
 pub use policy::{Pin, Policy, PolicyError, PolicyFault, Window};
+pub use policy_signature::{
+    MAX_POLICY_SIGNATURES, MAX_POLICY_SIGNATURES_BYTES, POLICY_SIGNATURES_HEADER, PolicySignatureCheck,
+    PolicySignatureError, PolicySignatures, PolicySigner, PolicySigners, policy_signing_input,
+};
 pub use rejection::Rejection;
