@@ -222,6 +222,34 @@ impl Fields {
         }
     }
 
+    /// Whether a key that may be left out is there and wasn't taken yet.
+    #[must_use]
+    pub fn has(&self, key: impl Into<Key>) -> bool {
+        self.0.contains_key(&key.into().to_value())
+    }
+
+    /// Takes an array of texts, at most `most` of them.
+    ///
+    /// # Errors
+    /// If the key is missing or its value is anything else.
+    pub fn texts(&mut self, key: impl Into<Key>, most: usize) -> Result<Vec<String>, CodecError> {
+        let key = key.into();
+        let fault = CodecError::Value {
+            key: key.clone(),
+            expected: "a short array of texts",
+        };
+        match self.required(&key)? {
+            Value::Array(items) if items.len() <= most => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::Text(text) => Ok(text),
+                    _ => Err(fault.clone()),
+                })
+                .collect(),
+            _ => Err(fault),
+        }
+    }
+
     /// Takes an array of unsigned integers of exactly `N` entries.
     ///
     /// # Errors

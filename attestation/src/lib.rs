@@ -37,6 +37,7 @@ pub mod snp;
 
 mod certificate_table;
 mod digest;
+mod ear;
 mod evidence;
 mod hash;
 mod manifest;
@@ -52,6 +53,10 @@ pub use digest::{
     Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
     LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PolicyDigest, ReportData, ReportId, Salt, SpkiDigest,
     StatementDigest, TreeHash,
+};
+pub use ear::{
+    EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,
+    TrustworthinessClaim,
 };
 pub use evidence::{
     ATTEST_PATH, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,

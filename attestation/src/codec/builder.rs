@@ -61,6 +61,13 @@ impl MapBuilder {
         self.with(key, Value::Text(text.to_owned()))
     }
 
+    /// Adds an array of texts.
+    #[must_use]
+    pub fn texts(self, key: impl Into<Key>, texts: &[&str]) -> Self {
+        let items = texts.iter().map(|text| Value::Text((*text).to_owned())).collect();
+        self.with(key, Value::Array(items))
+    }
+
     /// Adds an array of unsigned integers.
     #[must_use]
     pub fn uints(self, key: impl Into<Key>, numbers: &[u64]) -> Self {
