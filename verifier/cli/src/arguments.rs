@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{appraise, chat, inspect, policy, proxy, receipt, verify};
+use crate::command::{appraise, chat, explain, inspect, key, policy, proxy, receipt, result, verify};
 use crate::console::{Console, OutputArgs};
 use crate::exit;
 use crate::fault::Fault;
@@ -16,6 +16,7 @@ Examples:
   bastide chat https://node.example 'What is a bastide?'
   bastide appraise --snp-report report.bin --vek vcek.der --chain ask-ark.pem
   bastide policy init --profile production -o ours.toml
+  bastide explain snp.tcb.below_floor
 ";
 
 /// `bastide`.
@@ -42,6 +43,9 @@ enum Command {
     Receipt(receipt::Arguments),
     Inspect(inspect::Arguments),
     Policy(policy::Arguments),
+    Key(key::Arguments),
+    Result(result::Arguments),
+    Explain(explain::Arguments),
 }
 
 impl Arguments {
@@ -58,6 +62,9 @@ impl Arguments {
             Command::Receipt(arguments) => receipt::run(&arguments, console),
             Command::Inspect(arguments) => inspect::run(&arguments, console),
             Command::Policy(arguments) => policy::run(&arguments, console),
+            Command::Key(arguments) => key::run(&arguments, console),
+            Command::Result(arguments) => result::run(&arguments, console),
+            Command::Explain(arguments) => explain::run(&arguments, console),
         }
     }
 }

@@ -2,10 +2,13 @@
 
 pub(crate) mod appraise;
 pub(crate) mod chat;
+pub(crate) mod explain;
 pub(crate) mod inspect;
+pub(crate) mod key;
 pub(crate) mod policy;
 pub(crate) mod proxy;
 pub(crate) mod receipt;
+pub(crate) mod result;
 pub(crate) mod verify;
 
 use std::future::Future;

@@ -88,6 +88,37 @@ pub(crate) fn publish(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     })
 }
 
+/// Replaces a file that others may read, all of it or not at all. An existing
+/// file keeps its mode.
+///
+/// # Errors
+/// As [`write()`].
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let unwritable = |error: io::Error| {
+        Fault::usage(
+            "output.unwritable",
+            format!("{} can't be written: {error}", named(path)),
+        )
+    };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = Path::new(&beside);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(beside)?;
+        file.write_all(bytes)?;
+        if let Ok(existing) = fs::metadata(path) {
+            file.set_permissions(existing.permissions())?;
+        }
+        file.sync_all()?;
+        fs::rename(beside, path)
+    })();
+    written.map_err(|error| {
+        // Half a file beside the whole one helps nobody.
+        let _ = fs::remove_file(beside);
+        unwritable(error)
+    })
+}
+
 /// Makes a folder, and its parents, that only their owner can enter.
 ///
 /// # Errors
@@ -131,6 +162,11 @@ mod tests {
         );
         assert_eq!(read(&file, 5).unwrap(), b"12345");
         assert_eq!(read(&file, 4).unwrap_err().code, "input.too_large");
+        let open = path.join("open");
+        replace(&open, b"1").unwrap();
+        replace(&open, b"2").unwrap();
+        assert_eq!(read(&open, 5).unwrap(), b"2");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "nothing is left beside");
         publish(&file, b"7").unwrap();
         assert_eq!(read(&file, 5).unwrap(), b"7");
         assert_eq!(read(&path.join("none"), 5).unwrap_err().code, "input.unreadable");

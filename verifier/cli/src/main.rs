@@ -7,6 +7,7 @@
 //! | `gate` | the only way to a node |
 //! | `proxy` | the local API server in front of attested nodes |
 //! | `answer_stream`, `receipt_check` | when an answer counts as complete |
+//! | `policy_source`, `key_file`, `result_signing` | which policy counts, and whose signatures |
 //! | `verdict_view`, `tree`, `escape`, `paint`, `console` | what people see |
 //!
 //! It refuses to send a byte of a prompt anywhere but over an
@@ -25,11 +26,14 @@ mod exit;
 mod fault;
 mod file;
 mod gate;
+mod key_file;
+mod nearest;
 mod paint;
 mod policy_source;
 mod progress;
 mod proxy;
 mod receipt_check;
+mod result_signing;
 mod saved;
 mod tree;
 mod verdict_view;

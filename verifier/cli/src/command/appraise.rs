@@ -8,10 +8,12 @@ use bastide_attestation::{Decision, Evidence, PolicyDigest, ReportData, UnixTime
 use bastide_verifier::{Policy, RecordedSnp, Verifier, pem_certificates};
 use clap::Args;
 
+use super::explain;
 use crate::console::Console;
 use crate::exit;
 use crate::fault::{Fault, with_causes};
 use crate::policy_source::{self, PolicyArgs};
+use crate::result_signing::ResultArgs;
 use crate::verdict_view::{self, Subject};
 use crate::{clock, file, gate};
 
@@ -28,7 +30,8 @@ Examples:
   bastide appraise --snp-report report.bin --vek vcek.der --chain ask-ark.pem
   bastide appraise --snp-report report.bin --vek vcek.pem --chain ask.pem --chain ark.pem --crl ark.crl \\
       --policy ours.toml --at 2026-06-01T00:00:00Z --output json
-  bastide appraise --evidence evidence.cmw --policy ours.toml
+  bastide appraise --evidence evidence.cmw --policy ours.toml --sign-result auditor.key
+  bastide appraise --explain snp.tcb.below_floor
 
 {}", exit::HELP))]
 pub(crate) struct Arguments {
@@ -36,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present = "evidence",
+        required_unless_present_any = ["evidence", "explain"],
         requires = "vek"
     )]
     snp_report: Option<PathBuf>,
@@ -60,6 +63,11 @@ pub(crate) struct Arguments {
     /// Judge as of this time (RFC 3339) instead of now
     #[arg(long, value_name = "TIME", value_parser = clock::parse)]
     at: Option<UnixTime>,
+    #[command(flatten)]
+    result: ResultArgs,
+    /// Explain a code and judge nothing
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["snp_report", "evidence", "sign_result"])]
+    explain: Option<String>,
 }
 
 /// Runs it.
@@ -67,7 +75,11 @@ pub(crate) struct Arguments {
 /// # Errors
 /// [`Fault`] if the policy or a file can't be read. Unusable evidence is a verdict.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault> {
-    let policy = policy_source::load(&arguments.policy.policy)?;
+    if let Some(code) = &arguments.explain {
+        return explain::one(code, console);
+    }
+    let policy = policy_source::load(&arguments.policy)?;
+    let signer = arguments.result.signer()?;
     let at = arguments.at.unwrap_or_else(clock::now);
     let facts = (policy.name().to_owned(), policy.digest());
     let name = arguments
@@ -76,7 +88,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         .or(arguments.snp_report.as_ref())
         .map(|path| path.display().to_string())
         .unwrap_or_default();
-    let verdict = match judge(arguments, policy, at) {
+    let evidence = read_evidence(arguments);
+    let judged = match &evidence {
+        Ok(bytes) => judge(arguments, bytes, policy, at),
+        Err(fault) => Err(fault.clone()),
+    };
+    let verdict = match judged {
         Ok(verdict) => {
             gate::permit(verdict, arguments.policy.allow_simulated).unwrap_or_else(|refused| *refused)
         }
@@ -96,27 +113,39 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         };
         console.data(&verdict_view::render(&verdict, &subject, console.out()))?;
     }
+    if let Some(signer) = signer {
+        let evidence = evidence.as_deref().ok();
+        signer.sign(&verdict, evidence, at, console)?;
+    }
     Ok(verdict.decision.exit_code())
 }
 
-fn judge(arguments: &Arguments, policy: Policy, at: UnixTime) -> Result<Verdict, Fault> {
+/// What is appraised: the envelope, or the raw report. Read once, so that a
+/// signed result names what was judged.
+fn read_evidence(arguments: &Arguments) -> Result<Vec<u8>, Fault> {
+    match (&arguments.evidence, &arguments.snp_report) {
+        (Some(path), _) => file::read(path, MAX_ENVELOPE_FILE_BYTES),
+        (None, Some(path)) => file::read(path, MAX_REPORT_BYTES),
+        (None, None) => Err(Fault::usage(
+            "usage",
+            "--snp-report and --vek, or --evidence, must be given",
+        )),
+    }
+}
+
+fn judge(arguments: &Arguments, bytes: &[u8], policy: Policy, at: UnixTime) -> Result<Verdict, Fault> {
     let verifier = Verifier::new(policy);
-    if let Some(path) = &arguments.evidence {
-        let bytes = file::read(path, MAX_ENVELOPE_FILE_BYTES)?;
-        let evidence = Evidence::decode(&bytes)
+    if arguments.evidence.is_some() {
+        let evidence = Evidence::decode(bytes)
             .map_err(|error| Fault::malformed("evidence.malformed", with_causes(&error)))?;
         return Ok(match verifier.appraise_receipt_evidence(&evidence, at) {
             Ok(result) => result.verdict,
             Err(verdict) => *verdict,
         });
     }
-    let (Some(report), Some(vek)) = (&arguments.snp_report, &arguments.vek) else {
-        return Err(Fault::usage(
-            "usage",
-            "--snp-report and --vek, or --evidence, must be given",
-        ));
+    let Some(vek) = &arguments.vek else {
+        return Err(Fault::usage("usage", "--snp-report needs --vek"));
     };
-    let report = file::read(report, MAX_REPORT_BYTES)?;
     let vek = one(vek)?;
     let mut chain = Vec::new();
     for path in &arguments.chain {
@@ -124,7 +153,7 @@ fn judge(arguments: &Arguments, policy: Policy, at: UnixTime) -> Result<Verdict,
     }
     let crl = arguments.crl.as_ref().map(|path| one(path)).transpose()?;
     let evidence = RecordedSnp {
-        report: &report,
+        report: bytes,
         vek: &vek,
         chain: &chain,
         crl: crl.as_deref(),

@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// [`Fault`] if there is no answer, or none that its receipt vouches for.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> {
-    let policy = policy_source::load(&arguments.policy.policy)?;
+    let policy = policy_source::load(&arguments.policy)?;
     let gate = Gate::new(policy, arguments.policy.allow_simulated);
     let one_shot = match arguments.prompt {
         Some(prompt) => Some(prompt),

@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
         return Err(Fault::usage("proxy.not_loopback", message)
             .with_remedy("listen on 127.0.0.1 or [::1]: what comes in here is plain text"));
     }
-    let policy = policy_source::load(&arguments.policy.policy)?;
+    let policy = policy_source::load(&arguments.policy)?;
     let gate = Gate::new(policy, arguments.policy.allow_simulated);
     block_on(serve(arguments, gate, *console))
 }

@@ -126,7 +126,7 @@ fn show(arguments: &ShowArguments, console: &Console) -> Result<u8, Fault> {
 }
 
 fn verify(arguments: &VerifyArguments, console: &Console) -> Result<u8, Fault> {
-    let policy = policy_source::load(&arguments.policy.policy)?;
+    let policy = policy_source::load(&arguments.policy)?;
     let receipt = read(&arguments.receipt)?;
     let envelope = file::read(&arguments.evidence, MAX_ENVELOPE_FILE_BYTES)?;
     let evidence = Evidence::decode(&envelope)

@@ -8,3 +8,4 @@ mod process;
 mod proxy;
 mod receipt;
 mod screen;
+mod signatures;
