@@ -33,6 +33,7 @@
 
 pub mod binding;
 pub mod codec;
+pub mod encoding;
 pub mod snp;
 
 mod certificate_table;

@@ -6,8 +6,10 @@ mod bits;
 mod product;
 mod report;
 mod tcb;
+mod vek;
 
 pub use bits::{GuestPolicy, KeyInfo, PlatformInfo, SigningKey};
 pub use product::{Cpuid, Generation, Product};
 pub use report::{REPORT_BYTES, ReportError, SIGNED_BYTES, SnpReport};
 pub use tcb::{TcbShortfall, TcbVersion};
+pub use vek::{KDS_ADDRESS, VcekId, VekId, VekIdError, VekMismatch};

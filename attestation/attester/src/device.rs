@@ -3,22 +3,21 @@
 //! else, and never retries beyond what a source's own protocol asks for.
 
 mod configfs_tsm;
-mod encoding;
 mod endorsements;
 mod errno;
-mod matching;
 mod sev_guest;
 
 use core::fmt;
 use core::str::FromStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bastide_attestation::snp::{REPORT_BYTES, SnpReport};
 use bastide_attestation::{
     Attestation, Attester, AttesterError, PlatformEvidence, ReportData, StatementBytes,
 };
 
-pub use endorsements::EndorsementFiles;
+pub use endorsements::{EndorsementFiles, EndorsementSource, Held};
 
 use configfs_tsm::{ConfigfsTsm, Reports};
 use endorsements::StoredEndorsements;
@@ -95,14 +94,16 @@ impl Default for DevicePaths {
 }
 
 /// How to attest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct DeviceOptions {
     /// VMPL to ask a report for, 0 to 3 and at least the guest's own; `None`
     /// for VMPL 0.
     pub vmpl: Option<u8>,
-    /// The operator's endorsements; without them, the certificate table that
-    /// the host hands over with a report must have some.
+    /// The operator's files of endorsements, which come before everything else.
     pub endorsements: Option<EndorsementFiles>,
+    /// Where else to look: after the files and before the certificate table
+    /// that the host hands over with a report.
+    pub source: Option<Arc<dyn EndorsementSource>>,
     /// Where the kernel's interfaces are.
     pub paths: DevicePaths,
 }
@@ -125,7 +126,11 @@ pub fn open(source: Source, options: &DeviceOptions) -> Result<Box<dyn Attester>
         None => None,
     };
     let reports = open_reports(source, options)?;
-    Ok(Box::new(GuestAttester { reports, stored }))
+    Ok(Box::new(GuestAttester {
+        reports,
+        stored,
+        source: options.source.clone(),
+    }))
 }
 
 fn open_reports(source: Source, options: &DeviceOptions) -> Result<Box<dyn ReportSource>, AttesterError> {
@@ -177,6 +182,7 @@ pub(crate) trait ReportSource: Send + Sync {
 struct GuestAttester {
     reports: Box<dyn ReportSource>,
     stored: Option<StoredEndorsements>,
+    source: Option<Arc<dyn EndorsementSource>>,
 }
 
 impl Attester for GuestAttester {
@@ -191,7 +197,8 @@ impl Attester for GuestAttester {
                 reason: "the report is over another REPORT_DATA than was asked for".to_owned(),
             });
         }
-        let endorsements = endorsements::select(&report, self.stored.as_ref(), &answer.table)?;
+        let source = self.source.as_deref();
+        let endorsements = endorsements::select(&report, self.stored.as_ref(), source, &answer.table)?;
         let raw: [u8; REPORT_BYTES] = *report.as_bytes();
         Ok(Attestation {
             platform: PlatformEvidence::Snp(Box::new(raw)),

@@ -1,15 +1,15 @@
 //! The endorsements that go with a report: from the operator's files, read
-//! once, or from the host's certificate table, which is hostile input. Takes
-//! whichever belongs to the report; fetches nothing.
+//! once; from a source that the caller brings; or from the host's certificate
+//! table, which is hostile input. Takes whichever belongs to the report, in this
+//! order; fetches nothing.
 
+use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use bastide_attestation::snp::{SigningKey, SnpReport};
+use bastide_attestation::encoding::{Kind, objects};
+use bastide_attestation::snp::{SigningKey, SnpReport, VekId, VekIdError};
 use bastide_attestation::{AttesterError, CertificateTable, Endorsements};
-
-use super::encoding::{Kind, objects};
-use super::matching::Wanted;
 
 /// Most bytes of an endorsement file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -66,41 +66,86 @@ pub(super) struct StoredEndorsements {
     pub(super) crl: Option<Vec<u8>>,
 }
 
+/// What a source has for one key, DER, none of it verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The VCEK or VLEK.
+    pub vek: Option<Vec<u8>>,
+    /// ASK or ASVK, then ARK; may be empty.
+    pub chain: Vec<Vec<u8>>,
+    /// The ARK's revocation list.
+    pub crl: Option<Vec<u8>>,
+}
+
+/// Endorsements from elsewhere than files and the host. It is asked on the
+/// thread that waits for the security processor, so it must answer at once.
+pub trait EndorsementSource: fmt::Debug + Send + Sync {
+    /// What is at hand for the key that signed a report.
+    fn at_hand(&self, wanted: &VekId) -> Held;
+
+    /// Hears that nobody had the certificate of this key, and may begin to get
+    /// it for a later report. Says in a few words what is being done about it.
+    fn missing(&self, wanted: &VekId) -> Option<String>;
+}
+
 /// The endorsements of `report`.
 pub(super) fn select(
     report: &SnpReport,
     stored: Option<&StoredEndorsements>,
+    source: Option<&dyn EndorsementSource>,
     table: &[u8],
 ) -> Result<Endorsements, AttesterError> {
-    let info = report.key_info();
-    let key = match info.signing_key() {
-        Some(key) if !info.mask_chip_key() => key,
-        _ => {
+    let wanted = match VekId::of(report) {
+        Ok(wanted) => Some(wanted),
+        // A version 2 report can't be matched; whoever verifies it decides.
+        Err(VekIdError::Product) => None,
+        Err(error) => {
             return Err(AttesterError::Unusable {
-                reason: format!(
-                    "the report is not signed with a VCEK or VLEK (KEY_INFO 0x{:x}); the host must not mask the chip's key",
-                    info.bits()
-                ),
+                reason: error.to_string(),
             });
         }
     };
-    let wanted = Wanted::by(report, key);
-    let belongs = |vek: &[u8]| wanted.is_none_or(|wanted| wanted.is_met_by(vek));
+    // Read before: a report without such a key is not usable.
+    let key = report.key_info().signing_key().unwrap_or(SigningKey::Vcek);
+    let belongs = |vek: &[u8]| wanted.is_none_or(|wanted| wanted.check(vek).is_ok());
     let (table, fault) = read_table(table, key);
+    let held = match (source, &wanted) {
+        (Some(source), Some(wanted)) => source.at_hand(wanted),
+        _ => Held::default(),
+    };
 
     let file = stored.map(|stored| stored.vek.as_slice());
-    let vek = [file, table.vek.as_deref()]
+    let vek = [file, held.vek.as_deref(), table.vek.as_deref()]
         .into_iter()
         .flatten()
-        .find(|vek| belongs(vek))
-        .ok_or_else(|| unendorsed(key, wanted, file.is_some(), table.vek.is_some(), fault))?
-        .to_vec();
-    let chain = match stored {
-        Some(stored) if !stored.chain.is_empty() => stored.chain.clone(),
-        _ => table.chain,
+        .find(|vek| belongs(vek));
+    let Some(vek) = vek else {
+        let told = match (source, &wanted) {
+            (Some(source), Some(wanted)) => source.missing(wanted),
+            _ => None,
+        };
+        let looked_at = LookedAt {
+            file: file.is_some(),
+            source: source.is_some(),
+            table: table.vek.is_some(),
+        };
+        return Err(unendorsed(key, wanted, looked_at, told, fault));
     };
-    let crl = stored.and_then(|stored| stored.crl.clone()).or(table.crl);
-    Ok(Endorsements { vek, chain, crl })
+    let file_chain = stored.map_or(&[][..], |stored| &stored.chain);
+    let chain = [file_chain, &held.chain, &table.chain]
+        .into_iter()
+        .find(|chain| !chain.is_empty())
+        .unwrap_or_default()
+        .to_vec();
+    let crl = stored
+        .and_then(|stored| stored.crl.clone())
+        .or(held.crl)
+        .or(table.crl);
+    Ok(Endorsements {
+        vek: vek.to_vec(),
+        chain,
+        crl,
+    })
 }
 
 /// What a host's table has for one kind of key.
@@ -143,31 +188,45 @@ fn read_table(table: &[u8], key: SigningKey) -> (HostEndorsements, Option<String
     (HostEndorsements { vek, chain, crl }, fault)
 }
 
+/// Where a certificate was looked for.
+#[derive(Debug, Clone, Copy)]
+struct LookedAt {
+    file: bool,
+    source: bool,
+    table: bool,
+}
+
 /// Says what was looked at and where to get what is missing.
 fn unendorsed(
     key: SigningKey,
-    wanted: Option<Wanted>,
-    had_file: bool,
-    had_table: bool,
+    wanted: Option<VekId>,
+    at: LookedAt,
+    told: Option<String>,
     fault: Option<String>,
 ) -> AttesterError {
     let name = match key {
         SigningKey::Vcek => "VCEK",
         SigningKey::Vlek => "VLEK",
     };
-    let looked_at = match (had_file, had_table) {
+    let looked_at = match (at.file, at.table) {
         (true, true) => "neither the file's nor the host's certificate is for this chip and its reported TCB",
         (true, false) => "the file's certificate is not for this chip and its reported TCB",
         (false, true) => "the host's certificate is not for this chip and its reported TCB",
         (false, false) => "no file was given and the host's table has none",
     };
+    let source = if at.source {
+        "; the folder of endorsements has none for it"
+    } else {
+        ""
+    };
     let fault = fault.map_or_else(String::new, |fault| format!(" ({fault})"));
-    let remedy = match wanted.and_then(|wanted| wanted.kds_address()) {
-        Some(address) => format!("download it from {address}"),
-        None => "get it from whoever runs the host".to_owned(),
+    let remedy = match (told, wanted.and_then(|wanted| wanted.kds_address())) {
+        (Some(told), _) => told,
+        (None, Some(address)) => format!("download it from {address} and pass it with --vek FILE"),
+        (None, None) => "get it from whoever runs the host and pass it with --vek FILE".to_owned(),
     };
     AttesterError::Unendorsed {
-        reason: format!("{name}: {looked_at}{fault}; {remedy} and pass it with --vek FILE"),
+        reason: format!("{name}: {looked_at}{source}{fault}; {remedy}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use bastide_attestation::snp::SigningKey;
+use bastide_attestation::snp::{VekId, VekIdError};
 use bastide_attestation::{
     BootId, EpochStatement, GpuSeedKind, KeyThumbprint, ManifestDigest, PolicyDigest, StatementDigest,
     TimeSource, TreeHash,
@@ -13,7 +13,6 @@ use bastide_attestation::{
 use proptest::prelude::*;
 
 use super::endorsements::select;
-use super::matching::Wanted;
 use super::*;
 
 const VCEK: &str = "8d75da6364e66445adc5f4b93be8accd";
@@ -55,10 +54,18 @@ fn report_bytes(report_data: &ReportData) -> Vec<u8> {
     bytes
 }
 
-/// A DER SEQUENCE with the extensions of a certificate for that report, its
+/// A certificate of nothing but the extensions of one for that report, its
 /// microcode level being `microcode`.
 fn vek(microcode: u8) -> Vec<u8> {
-    let mut content = Vec::new();
+    vek_of([9; 8], microcode)
+}
+
+fn vek_of(chip: [u8; 8], microcode: u8) -> Vec<u8> {
+    let extension = |arc: &[u8], value: &[u8]| {
+        let oid = [&[0x2b, 6, 1, 4, 1, 0x9c, 0x78, 1], arc].concat();
+        sequence(&[tlv(6, &oid), tlv(4, value)].concat())
+    };
+    let mut extensions = Vec::new();
     for (arc, integer) in [
         (9, vec![2, 1, 1]),
         (1, vec![2, 1, 2]),
@@ -66,22 +73,23 @@ fn vek(microcode: u8) -> Vec<u8> {
         (3, vec![2, 2, 0, 0xdb]),
         (8, vec![2, 1, microcode]),
     ] {
-        content.extend_from_slice(&[6, 10, 0x2b, 6, 1, 4, 1, 0x9c, 0x78, 1, 3, arc, 4]);
-        content.push(u8::try_from(integer.len()).unwrap());
-        content.extend(integer);
+        extensions.extend(extension(&[3, arc], &integer));
     }
-    content.extend_from_slice(&[6, 9, 0x2b, 6, 1, 4, 1, 0x9c, 0x78, 1, 4, 4, 8]);
-    content.extend_from_slice(&[9; 8]);
-    sequence(&content)
+    extensions.extend(extension(&[4], &chip));
+    sequence(&sequence(&tlv(0xa3, &sequence(&extensions))))
 }
 
 /// DER SEQUENCE of fewer than 256 bytes.
 fn sequence(content: &[u8]) -> Vec<u8> {
+    tlv(0x30, content)
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = u8::try_from(content.len()).unwrap();
     let head: &[u8] = if length < 0x80 {
-        &[0x30, length]
+        &[tag, length]
     } else {
-        &[0x30, 0x81, length]
+        &[tag, 0x81, length]
     };
     [head, content].concat()
 }
@@ -130,6 +138,7 @@ fn attest(
     let attester = GuestAttester {
         reports: Box::new(Recorded(Mutex::new(Answer { report, table }))),
         stored,
+        source: None,
     };
     attester.attest(&statement())
 }
@@ -222,19 +231,62 @@ fn an_ark_alone_is_not_taken_for_an_ask() {
 
 #[test]
 fn another_chip_or_level_does_not_match() {
+    let report = report_bytes(&ReportData::new([0; 64]));
+    let wanted = VekId::of(&SnpReport::parse(&report).unwrap()).unwrap();
+    assert!(wanted.check(&vek(5)).is_ok());
+    assert!(wanted.check(&vek(6)).is_err());
+    assert!(wanted.check(&vek_of([8; 8], 5)).is_err());
+    let mut vlek = report;
+    vlek[0x48] = 1 << 2;
+    let wanted = VekId::of(&SnpReport::parse(&vlek).unwrap()).unwrap();
+    assert!(wanted.check(&vek_of([8; 8], 5)).is_ok());
+}
+
+/// Has one certificate, and remembers who was missing.
+#[derive(Debug)]
+struct Shelf {
+    held: Held,
+    missed: Mutex<Vec<VekId>>,
+}
+
+impl EndorsementSource for Shelf {
+    fn at_hand(&self, _: &VekId) -> Held {
+        self.held.clone()
+    }
+
+    fn missing(&self, wanted: &VekId) -> Option<String> {
+        self.missed.lock().unwrap().push(*wanted);
+        Some("it is on its way".to_owned())
+    }
+}
+
+#[test]
+fn a_source_comes_after_the_files_and_before_the_host_and_hears_what_is_missing() {
     let report = SnpReport::parse(&report_bytes(&ReportData::new([0; 64]))).unwrap();
-    let wanted = Wanted::by(&report, SigningKey::Vcek).unwrap();
-    assert!(wanted.is_met_by(&vek(5)));
-    assert!(!wanted.is_met_by(&vek(6)));
-    let mut other_chip = vek(5);
-    let last = other_chip.len() - 1;
-    other_chip[last] ^= 1;
-    assert!(!wanted.is_met_by(&other_chip));
-    assert!(
-        Wanted::by(&report, SigningKey::Vlek)
-            .unwrap()
-            .is_met_by(&other_chip)
-    );
+    let held = |vek: Vec<u8>| Shelf {
+        held: Held {
+            vek: Some(vek),
+            chain: vec![sequence(b"source ask")],
+            crl: Some(sequence(b"source crl")),
+        },
+        missed: Mutex::default(),
+    };
+    let host = table(&[(VCEK, &vek(5)), (ASK, &sequence(b"host ask"))]);
+
+    let chosen = select(&report, Some(&stored(vek(5))), Some(&held(vek(5))), &host).unwrap();
+    assert_eq!(chosen.chain, stored(vek(5)).chain);
+    assert_eq!(chosen.crl, Some(sequence(b"source crl")));
+    let chosen = select(&report, None, Some(&held(vek(5))), &host).unwrap();
+    assert_eq!(chosen.chain, [sequence(b"source ask")]);
+    // A source's certificate of another TCB version is passed over like anybody's.
+    let stale = held(vek(4));
+    let chosen = select(&report, None, Some(&stale), &host).unwrap();
+    assert_eq!(chosen.vek, vek(5));
+    assert!(stale.missed.lock().unwrap().is_empty());
+
+    let error = select(&report, None, Some(&stale), &[]).unwrap_err().to_string();
+    assert!(error.ends_with("none for it; it is on its way"), "{error}");
+    assert_eq!(*stale.missed.lock().unwrap(), [VekId::of(&report).unwrap()]);
 }
 
 #[test]
@@ -339,15 +391,18 @@ fn real_certificates_match_their_reports_only() {
     ];
     for (name, _) in cases {
         let report = SnpReport::parse(&read(&format!("{name}/report.bin")).unwrap()).unwrap();
-        let key = report.key_info().signing_key().unwrap();
-        let wanted = Wanted::by(&report, key).unwrap();
+        let wanted = VekId::of(&report).unwrap();
         for (other, file) in cases {
             let certificate = read(&format!("{other}/{file}")).unwrap();
-            assert_eq!(wanted.is_met_by(&certificate), other == name, "{name} {other}");
+            assert_eq!(
+                wanted.check(&certificate).is_ok(),
+                other == name,
+                "{name} {other}"
+            );
         }
     }
     let milan = SnpReport::parse(&read("milan-v2/report.bin").unwrap()).unwrap();
-    assert_eq!(Wanted::by(&milan, SigningKey::Vcek), None);
+    assert_eq!(VekId::of(&milan), Err(VekIdError::Product));
 }
 
 #[cfg(feature = "simulator")]
@@ -375,7 +430,7 @@ proptest! {
     #[test]
     fn hostile_tables_never_panic(bytes: Vec<u8>) {
         let report = SnpReport::parse(&report_bytes(&ReportData::new([0; 64]))).unwrap();
-        prop_assert!(select(&report, None, &bytes).is_err());
+        prop_assert!(select(&report, None, None, &bytes).is_err());
     }
 
     #[test]
@@ -385,7 +440,7 @@ proptest! {
         let mut bytes = table(&[(VCEK, &blob), (ASK, &blob), (VLEK, &blob)]);
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        let _ = select(&report, None, &bytes);
-        let _ = select(&report, None, &bytes[..at]);
+        let _ = select(&report, None, None, &bytes);
+        let _ = select(&report, None, None, &bytes[..at]);
     }
 }

@@ -5,7 +5,7 @@
 use der::{Reader as _, SliceReader};
 
 /// Most bytes of one certificate or revocation list, as in an evidence envelope.
-const MAX_OBJECT_BYTES: usize = 16 * 1024;
+pub const MAX_OBJECT_BYTES: usize = 16 * 1024;
 /// Most certificates or lists in one input.
 const MAX_OBJECTS: usize = 8;
 const SEQUENCE: u8 = 0x30;
@@ -14,7 +14,7 @@ const END: &str = "-----END ";
 
 /// What an input should consist of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Certificates.
     Certificate,
     /// Revocation lists.
@@ -22,7 +22,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const fn label(self) -> &'static str {
+    /// The label of its PEM blocks \[RFC 7468\].
+    #[must_use]
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Certificate => "CERTIFICATE",
             Self::RevocationList => "X509 CRL",
@@ -32,21 +34,41 @@ impl Kind {
 
 /// Why an input can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EncodingError {
+#[non_exhaustive]
+pub enum EncodingError {
+    /// The input is neither DER nor PEM, or empty.
     #[error("expected DER or PEM, got neither")]
     Neither,
+    /// An object that isn't whole, or bytes after one.
     #[error("object {index} is cut short or is no DER SEQUENCE")]
-    Der { index: usize },
+    Der {
+        /// Which object, from 1.
+        index: usize,
+    },
+    /// A PEM block without an end, or whose base64 is wrong.
     #[error("PEM block {index} cannot be decoded")]
-    Pem { index: usize },
+    Pem {
+        /// Which block, from 1.
+        index: usize,
+    },
+    /// A PEM block of another kind.
     #[error("PEM block {index} is not `{expected}`")]
-    Label { index: usize, expected: &'static str },
+    Label {
+        /// Which block, from 1.
+        index: usize,
+        /// The label that was expected.
+        expected: &'static str,
+    },
+    /// Too many objects, or too large a one.
     #[error("more than {MAX_OBJECTS} objects, or one of more than {MAX_OBJECT_BYTES} bytes")]
     TooLarge,
 }
 
 /// DER of every object in the input, at least one.
-pub(super) fn objects(input: &[u8], kind: Kind) -> Result<Vec<Vec<u8>>, EncodingError> {
+///
+/// # Errors
+/// [`EncodingError`] names the first fault.
+pub fn objects(input: &[u8], kind: Kind) -> Result<Vec<Vec<u8>>, EncodingError> {
     let found = if input.first() == Some(&SEQUENCE) {
         from_der(input)?
     } else {
