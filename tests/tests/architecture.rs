@@ -50,6 +50,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
             "bastide-attester",
             "bastide-attested-tls",
             "bastide-verifier",
+            "bastide-endorsements",
             "bastide-engine",
             "bastide-pipeline",
             "bastide-attestation",
@@ -341,8 +342,10 @@ fn only_attested_tls_names_rustls() {
             .filter(|dependency| matches(&dependency.name, TLS))
         {
             let in_tests = package.name == "bastide-tests" && dependency.kind == Kind::Dev;
+            // Downloads are judged by what they hold; a connector carries them, and names no TLS type.
+            let carries = package.name == "bastide-endorsements" && dependency.name == "hyper-rustls";
             assert!(
-                in_tests,
+                in_tests || carries,
                 "{} → {} ({:?}): ask bastide-attested-tls for a connection instead; see {}",
                 package.name,
                 dependency.name,
@@ -351,6 +354,27 @@ fn only_attested_tls_names_rustls() {
             );
         }
     }
+}
+
+/// Who only reads a directory of endorsements, as the host may, links no network.
+#[test]
+fn endorsements_without_the_key_servers_client_link_no_network_and_no_tls() {
+    let linked = |more: &[&str]| {
+        let mut arguments = vec!["tree", "--locked", "--package", "bastide-endorsements"];
+        arguments.extend_from_slice(&["--edges", "normal,build", "--target", "all", "--prefix", "none"]);
+        arguments.extend_from_slice(more);
+        let tree = cargo(&arguments);
+        let found: BTreeSet<String> = tree
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .filter(|name| matches(name, NETWORK) || matches(name, TLS))
+            .map(str::to_owned)
+            .collect();
+        found
+    };
+    assert_eq!(linked(&["--no-default-features"]), BTreeSet::new());
+    // The same question with the client, so that an empty answer means something.
+    assert!(linked(&[]).contains("hyper-rustls"));
 }
 
 #[test]
