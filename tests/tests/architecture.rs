@@ -33,12 +33,14 @@ const CRATES: &[(&str, &str, &[&str])] = &[
         "verifier/endorsements",
         &["bastide-attestation"],
     ),
+    ("bastide-measure", "verifier/measure", &["bastide-attestation"]),
     (
         "bastide-cli",
         "verifier/cli",
         &[
             "bastide-verifier",
             "bastide-endorsements",
+            "bastide-measure",
             "bastide-attested-tls",
             "bastide-attestation",
         ],
@@ -265,6 +267,14 @@ fn the_verifier_links_no_runtime_no_network_no_tls_and_no_rsa() {
     assert_not_linked("bastide-verifier", NETWORK, rule);
     assert_not_linked("bastide-verifier", TLS, rule);
     assert_not_linked("bastide-verifier", &["rsa"], rule);
+}
+
+#[test]
+fn launch_digests_are_computed_without_a_runtime_a_network_or_tls() {
+    let rule = "is sans-IO, and links what hashes and nothing more";
+    assert_not_linked("bastide-measure", NETWORK, rule);
+    assert_not_linked("bastide-measure", TLS, rule);
+    assert_not_linked("bastide-measure", &["aws-lc-*", "sev", "sha2"], rule);
 }
 
 #[test]
