@@ -31,6 +31,7 @@
     )
 )]
 
+pub mod azure;
 pub mod binding;
 pub mod codec;
 pub mod encoding;
