@@ -6,7 +6,8 @@
 use zeroize::Zeroizing;
 
 use crate::digest::{
-    Binder, BootId, ContextDigest, GpuNonce, LeafHash, Nonce, ReportData, Salt, SpkiDigest, StatementDigest,
+    Binder, BootId, ContextDigest, GpuNonce, LeafHash, Nonce, QuoteNonce, ReportData, Salt, SpkiDigest,
+    StatementDigest,
 };
 use crate::hash::{hmac_sha256, sha256, sha512};
 
@@ -18,6 +19,7 @@ pub const EXPORTER_LABEL_CLIENT: &[u8] = b"EXPORTER-bastide-attest-client-v1";
 const BINDER_LABEL: &[u8] = b"bastide-binder-v1\0";
 const LEAF_LABEL: &[u8] = b"bastide-leaf-v1\0";
 const REPORT_DATA_LABEL: &[u8] = b"bastide-report-data-v1\0";
+const QUOTE_NONCE_LABEL: &[u8] = b"bastide-quote-nonce-v1\0";
 const GPU_NONCE_LABEL: &[u8] = b"bastide-gpu-nonce-v1\0";
 const LEAF_PREFIX: &[u8] = &[0x00];
 
@@ -157,6 +159,14 @@ pub fn report_data(statement: &[u8]) -> ReportData {
     ReportData::new(sha512(&[REPORT_DATA_LABEL, &length, statement]))
 }
 
+/// The nonce that a vTPM's quote over an epoch statement's exact bytes must
+/// carry, where the guest doesn't choose REPORT_DATA. Shorter than REPORT_DATA,
+/// since a TPM takes no more than an algorithm and a digest.
+#[must_use]
+pub fn quote_nonce(statement: &[u8]) -> QuoteNonce {
+    QuoteNonce::new(sha256(&[QUOTE_NONCE_LABEL, report_data(statement).as_bytes()]))
+}
+
 /// SHA-256 of an epoch statement's exact bytes.
 #[must_use]
 pub fn statement_digest(statement: &[u8]) -> StatementDigest {
@@ -222,6 +232,10 @@ pub(crate) mod tests {
             report_data(&statement).to_string(),
             "94d7050bfd01b51d77bf778dd9e64f0ebee0350f451680371723f1d03af94ec0\
              a787687580b9bcdffcd5b37d29fcd7d7787d4817c8dabc5454c229d133a7fa1c"
+        );
+        assert_eq!(
+            quote_nonce(&statement).to_string(),
+            "ac2eb98b71d47b3e79149337558dea9780df2ca2be7dcc01be8514e5a3e1bfda"
         );
         assert_eq!(
             gpu_nonce(&BootId::new([0x55; 16]), 7, &root).to_string(),

@@ -119,6 +119,8 @@ byte_string! {
     Nonce[32];
     /// SHA-256 of an appraisal policy's exact bytes, or of an enclave's configuration.
     PolicyDigest[32];
+    /// Nonce passed to a vTPM's quote: see [`crate::binding::quote_nonce`].
+    QuoteNonce[32];
     /// REPORT_DATA of an SNP report: see [`crate::binding::report_data`].
     ReportData[64];
     /// REPORT_ID of an SNP report: random for each life of a guest.

@@ -2,10 +2,15 @@
 //! collection (draft-ietf-rats-msg-wrap) with evidence and endorsements, and
 //! the request itself. Everything inside is kept as the bytes that came.
 
+mod platform;
+
+use crate::azure::MAX_HCL_REPORT_BYTES;
 use crate::codec::{CodecError, Fields, MapBuilder};
 use crate::digest::Nonce;
 use crate::merkle::InclusionProof;
 use crate::snp::REPORT_BYTES;
+
+pub use platform::{Platform, PlatformEvidence, TpmQuote};
 
 /// Path of the attest endpoint.
 pub const ATTEST_PATH: &str = "/.well-known/bastide/attest";
@@ -25,6 +30,8 @@ const COLLECTION_TYPE: &str = "tag:bastide,2026:attest/v1";
 const STATEMENT_TYPE: &str = "application/vnd.bastide.epoch-statement+cbor";
 const PROOF_TYPE: &str = "application/vnd.bastide.inclusion-proof+cbor";
 const SNP_REPORT_TYPE: &str = "application/vnd.amd.snp-attestation-report";
+const HCL_REPORT_TYPE: &str = "application/vnd.bastide.azure-hcl-report";
+const QUOTE_TYPE: &str = "application/vnd.bastide.tpm-quote+cbor";
 const CERTIFICATE_TYPE: &str = "application/pkix-cert";
 const CRL_TYPE: &str = "application/pkix-crl";
 /// CMW indicator bits.
@@ -51,15 +58,6 @@ impl<T> core::fmt::Debug for Untrusted<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Untrusted(..)")
     }
-}
-
-/// The platform's own signed report. A platform where the guest doesn't
-/// choose REPORT_DATA gets a variant of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PlatformEvidence {
-    /// A bare SEV-SNP report, 1,184 bytes, whose REPORT_DATA the guest chose.
-    Snp(Box<[u8; REPORT_BYTES]>),
 }
 
 /// What the platform's endorser issued, as sent along by the enclave.
@@ -102,6 +100,15 @@ pub enum EvidenceError {
         /// Bytes that came.
         got: usize,
     },
+    /// An HCL report that is too large.
+    #[error("an HCL report has at most {MAX_HCL_REPORT_BYTES} bytes, got {got}")]
+    HclReportLength {
+        /// Bytes that came.
+        got: usize,
+    },
+    /// The TPM quote is not strict CBOR of the defined shape.
+    #[error("TPM quote: {0}")]
+    Quote(CodecError),
     /// A certificate or CRL that is too large.
     #[error("an endorsement has at most {MAX_ENDORSEMENT_BYTES} bytes, got {got}")]
     EndorsementLength {
@@ -120,13 +127,17 @@ impl Evidence {
     /// The envelope's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let PlatformEvidence::Snp(report) = &self.platform;
         let mut map = MapBuilder::new()
             .text("__cmwc_t", COLLECTION_TYPE)
             .record("statement", STATEMENT_TYPE, &self.statement, EVIDENCE)
             .record("proof", PROOF_TYPE, &self.proof.encode(), EVIDENCE)
-            .record("snp", SNP_REPORT_TYPE, report.as_slice(), EVIDENCE)
             .record("vek", CERTIFICATE_TYPE, &self.endorsements.vek, ENDORSEMENTS);
+        map = match &self.platform {
+            PlatformEvidence::Snp(report) => map.record("snp", SNP_REPORT_TYPE, report.as_slice(), EVIDENCE),
+            PlatformEvidence::AzureVtpm { hcl_report, quote } => map
+                .record("hcl", HCL_REPORT_TYPE, hcl_report, EVIDENCE)
+                .record("quote", QUOTE_TYPE, &quote.encode(), EVIDENCE),
+        };
         for (label, certificate) in ["ask", "ark"].into_iter().zip(&self.endorsements.chain) {
             map = map.record(label, CERTIFICATE_TYPE, certificate, ENDORSEMENTS);
         }
@@ -155,7 +166,17 @@ impl Evidence {
         let missing = |part| EvidenceError::Missing { part };
         let statement = part("statement", STATEMENT_TYPE, EVIDENCE)?.ok_or_else(|| missing("statement"))?;
         let proof = part("proof", PROOF_TYPE, EVIDENCE)?.ok_or_else(|| missing("proof"))?;
-        let report = part("snp", SNP_REPORT_TYPE, EVIDENCE)?.ok_or_else(|| missing("snp"))?;
+        // One platform or the other: what belongs to neither is unknown below.
+        let (report, hcl) = match part("hcl", HCL_REPORT_TYPE, EVIDENCE)? {
+            Some(report) => (
+                report,
+                Some(part("quote", QUOTE_TYPE, EVIDENCE)?.ok_or_else(|| missing("quote"))?),
+            ),
+            None => (
+                part("snp", SNP_REPORT_TYPE, EVIDENCE)?.ok_or_else(|| missing("snp"))?,
+                None,
+            ),
+        };
         let vek = part("vek", CERTIFICATE_TYPE, ENDORSEMENTS)?.ok_or_else(|| missing("vek"))?;
         let ask = part("ask", CERTIFICATE_TYPE, ENDORSEMENTS)?;
         let ark = part("ark", CERTIFICATE_TYPE, ENDORSEMENTS)?;
@@ -173,13 +194,22 @@ impl Evidence {
             }
         }
         let got = report.len();
-        let report: [u8; REPORT_BYTES] = report
-            .try_into()
-            .map_err(|_| EvidenceError::ReportLength { got })?;
+        let platform = match hcl {
+            None => PlatformEvidence::Snp(Box::new(
+                report
+                    .try_into()
+                    .map_err(|_| EvidenceError::ReportLength { got })?,
+            )),
+            Some(_) if got > MAX_HCL_REPORT_BYTES => return Err(EvidenceError::HclReportLength { got }),
+            Some(quote) => PlatformEvidence::AzureVtpm {
+                hcl_report: report,
+                quote: TpmQuote::decode(&quote).map_err(EvidenceError::Quote)?,
+            },
+        };
         Ok(Untrusted::new(Self {
             statement,
             proof: InclusionProof::decode(&proof).map_err(EvidenceError::Proof)?,
-            platform: PlatformEvidence::Snp(Box::new(report)),
+            platform,
             endorsements: Endorsements { vek, chain, crl },
         }))
     }
@@ -258,10 +288,25 @@ mod tests {
         }
     }
 
+    fn azure_evidence() -> Evidence {
+        Evidence {
+            platform: PlatformEvidence::AzureVtpm {
+                hcl_report: vec![7; 2600],
+                quote: TpmQuote {
+                    message: vec![8; 145],
+                    signature: vec![9; 262],
+                    pcrs: vec![[10; 32]; 24],
+                },
+            },
+            ..evidence()
+        }
+    }
+
     #[test]
     fn an_envelope_round_trips_byte_for_byte() {
         for evidence in [
             evidence(),
+            azure_evidence(),
             Evidence {
                 endorsements: Endorsements {
                     vek: vec![1],
@@ -308,6 +353,39 @@ mod tests {
     }
 
     #[test]
+    fn evidence_of_two_platforms_or_half_of_one_is_refused() {
+        let base = || {
+            MapBuilder::new()
+                .text("__cmwc_t", COLLECTION_TYPE)
+                .record("statement", STATEMENT_TYPE, &evidence().statement, EVIDENCE)
+                .record("proof", PROOF_TYPE, &evidence().proof.encode(), EVIDENCE)
+                .record("vek", CERTIFICATE_TYPE, &[1], ENDORSEMENTS)
+        };
+        let PlatformEvidence::AzureVtpm { quote, .. } = azure_evidence().platform else {
+            panic!("made above");
+        };
+        let quote = quote.encode();
+        let decode = |map: MapBuilder| Evidence::decode(&map.encode()).unwrap_err();
+        let hcl = |length| base().record("hcl", HCL_REPORT_TYPE, &vec![0; length], EVIDENCE);
+        assert_eq!(decode(base()), EvidenceError::Missing { part: "snp" });
+        assert_eq!(decode(hcl(1)), EvidenceError::Missing { part: "quote" });
+        let with_quote = |map: MapBuilder| map.record("quote", QUOTE_TYPE, &quote, EVIDENCE);
+        assert_eq!(
+            decode(with_quote(hcl(8193))),
+            EvidenceError::HclReportLength { got: 8193 }
+        );
+        let snp = |map: MapBuilder| map.record("snp", SNP_REPORT_TYPE, &[0; REPORT_BYTES], EVIDENCE);
+        for both in [snp(with_quote(hcl(1))), snp(with_quote(base()))] {
+            assert!(matches!(
+                decode(both),
+                EvidenceError::Codec(CodecError::Unknown { .. })
+            ));
+        }
+        let broken = hcl(1).record("quote", QUOTE_TYPE, &[0xa0], EVIDENCE);
+        assert!(matches!(decode(broken), EvidenceError::Quote(_)));
+    }
+
+    #[test]
     fn a_record_under_another_indicator_is_refused() {
         let bytes = evidence().encode();
         let mut record = SNP_REPORT_TYPE.as_bytes().to_vec();
@@ -343,13 +421,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn truncated_or_flipped_envelopes_never_panic_nor_equal(at: prop::sample::Index, bit in 0_u8..8) {
-            let bytes = evidence().encode();
+        fn truncated_or_flipped_envelopes_never_panic_nor_equal(azure: bool, at: prop::sample::Index, bit in 0_u8..8) {
+            let good = if azure { azure_evidence() } else { evidence() };
+            let bytes = good.encode();
             prop_assert!(Evidence::decode(&bytes[..at.index(bytes.len())]).is_err());
             let mut flipped = bytes.clone();
             flipped[at.index(bytes.len())] ^= 1 << bit;
             if let Ok(decoded) = Evidence::decode(&flipped) {
-                prop_assert!(decoded.as_unverified() != &evidence());
+                prop_assert!(decoded.as_unverified() != &good);
             }
         }
 

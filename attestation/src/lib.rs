@@ -53,8 +53,8 @@ mod time;
 pub use certificate_table::{CertificateTable, CertificateTableError};
 pub use digest::{
     Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
-    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PolicyDigest, ReportData, ReportId, Salt, SpkiDigest,
-    StatementDigest, TreeHash,
+    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PolicyDigest, QuoteNonce, ReportData, ReportId, Salt,
+    SpkiDigest, StatementDigest, TreeHash,
 };
 pub use ear::{
     EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,
@@ -62,7 +62,7 @@ pub use ear::{
 };
 pub use evidence::{
     ATTEST_PATH, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,
-    MAX_ENVELOPE_BYTES, PlatformEvidence, REQUEST_MEDIA_TYPE, Untrusted,
+    MAX_ENVELOPE_BYTES, Platform, PlatformEvidence, REQUEST_MEDIA_TYPE, TpmQuote, Untrusted,
 };
 pub use hash::{sha256, sha384, sha512};
 pub use manifest::ModelManifest;

@@ -1,10 +1,10 @@
 //! The epoch statement: what the hardware signs, as deterministic CBOR of at
 //! most 1,024 bytes (`docs/spec/attested-tls.md`, "Epoch statement").
 
-use crate::binding::{report_data, statement_digest};
+use crate::binding::{quote_nonce, report_data, statement_digest};
 use crate::codec::{CodecError, Fields, MapBuilder};
 use crate::digest::{
-    BootId, KeyThumbprint, ManifestDigest, PolicyDigest, ReportData, StatementDigest, TreeHash,
+    BootId, KeyThumbprint, ManifestDigest, PolicyDigest, QuoteNonce, ReportData, StatementDigest, TreeHash,
 };
 use crate::merkle::PERMITTED_DEPTHS;
 
@@ -184,6 +184,12 @@ impl StatementBytes {
     #[must_use]
     pub fn report_data(&self) -> ReportData {
         report_data(&self.0)
+    }
+
+    /// Nonce of a vTPM's quote over this statement.
+    #[must_use]
+    pub fn quote_nonce(&self) -> QuoteNonce {
+        quote_nonce(&self.0)
     }
 
     /// SHA-256 of the bytes.
