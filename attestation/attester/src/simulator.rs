@@ -7,6 +7,7 @@
 //! report, and no branch anywhere asks whether evidence is simulated.
 
 mod asn1;
+mod azure;
 mod certificate;
 mod chip;
 mod report;
@@ -26,6 +27,7 @@ use bastide_attestation::{
     StatementBytes, UnixTime,
 };
 
+pub use azure::AzureSimulator;
 pub use chip::{Generation, UnknownGeneration};
 
 use certificate::Validity;
@@ -148,6 +150,7 @@ impl Simulator {
                 vmpl: options.vmpl,
                 tcb,
                 measurement: options.measurement,
+                id_key_digest: [0; 48],
                 report_id: ReportId::new(report_id),
                 chip_id: generation.chip_id(options.chip),
             },

@@ -20,6 +20,8 @@ pub(super) struct ReportTemplate {
     pub(super) vmpl: u32,
     pub(super) tcb: TcbVersion,
     pub(super) measurement: LaunchMeasurement,
+    /// All zero without an ID block.
+    pub(super) id_key_digest: [u8; 48],
     pub(super) report_id: ReportId,
     pub(super) chip_id: ChipId,
 }
@@ -64,6 +66,7 @@ impl ReportTemplate {
         report.put::<0x040, 8>(self.generation.platform_info().to_le_bytes());
         report.put::<0x050, 64>(*report_data.as_bytes());
         report.put::<0x090, 48>(*self.measurement.as_bytes());
+        report.put::<0x0e0, 48>(self.id_key_digest);
         report.put::<0x140, 32>(*self.report_id.as_bytes());
         // REPORT_ID_MA: no migration agent.
         report.put::<0x160, 32>([0xff; 32]);

@@ -361,3 +361,80 @@ fn sev_reads_the_same_report() {
         }
     }
 }
+
+mod azure {
+    //! The simulated Azure VM against the vocabulary's readers and `aws-lc-rs`.
+
+    use aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256;
+    use bastide_attestation::azure::{HclReport, PcrValues, Quote, QuoteSignature, RuntimeData};
+    use bastide_attestation::{ReportData, TpmQuote};
+
+    use super::*;
+
+    fn attest_azure(epoch: u64) -> (Vec<u8>, TpmQuote, Endorsements) {
+        let simulator = AzureSimulator::new(options(Generation::Genoa)).unwrap();
+        let attestation = simulator.attest(&statement(epoch)).unwrap();
+        let PlatformEvidence::AzureVtpm { hcl_report, quote } = attestation.platform else {
+            panic!("not Azure evidence");
+        };
+        (hcl_report, quote, attestation.endorsements)
+    }
+
+    #[test]
+    fn the_vcek_vouches_for_the_runtime_data_and_that_for_the_quotes_key() {
+        let (hcl_report, quote, endorsements) = attest_azure(3);
+        assert_eq!(hcl_report.len(), 2600);
+        let hcl = HclReport::parse(&hcl_report).unwrap();
+        let report = SnpReport::parse(hcl.snp_report()).unwrap();
+        assert!(verifies(
+            &ECDSA_P384_SHA384_FIXED,
+            &public_key(&endorsements.vek),
+            report.signed_bytes(),
+            &report.signature()
+        ));
+        let mut report_data = [0; 64];
+        report_data[..32].copy_from_slice(&sha256(&[hcl.runtime_data()]));
+        assert_eq!(report.report_data(), ReportData::new(report_data));
+        assert_eq!(report.policy().bits(), 0x3_001f);
+        assert_eq!(report.id_key_digest(), AzureSimulator::id_key_digest());
+
+        let runtime = RuntimeData::parse(hcl.runtime_data()).unwrap();
+        assert_eq!(
+            (runtime.secure_boot, runtime.console_enabled),
+            (Some(true), Some(true))
+        );
+        let key = runtime.attestation_key.to_der();
+        let signature = QuoteSignature::parse(&quote.signature).unwrap();
+        let algorithm = &RSA_PKCS1_2048_8192_SHA256;
+        assert!(verifies(algorithm, &key, &quote.message, signature.as_bytes()));
+        assert!(!verifies(algorithm, &key, b"another", signature.as_bytes()));
+        let read = Quote::parse(&quote.message).unwrap();
+        assert_eq!(read.extra_data, statement(3).quote_nonce().as_bytes());
+        assert_eq!(read.firmware_version, 0x2020_0312_0012_0003);
+        let pcrs = PcrValues::new(read.selection, &quote.pcrs).unwrap();
+        assert_eq!(&pcrs.digest(), read.pcr_digest);
+    }
+
+    #[test]
+    fn statements_give_quotes_of_their_own_under_one_report() {
+        let simulator = AzureSimulator::new(options(Generation::Turin)).unwrap();
+        let [first, second] =
+            [0, 1].map(
+                |epoch| match simulator.attest(&statement(epoch)).unwrap().platform {
+                    PlatformEvidence::AzureVtpm { hcl_report, quote } => (hcl_report, quote.message),
+                    _ => panic!("not Azure evidence"),
+                },
+            );
+        assert_eq!(first.0, second.0);
+        assert_ne!(first.1, second.1);
+    }
+
+    #[test]
+    fn the_readme_lists_the_attestation_keys_digest() {
+        let (hcl_report, ..) = attest_azure(0);
+        let hcl = HclReport::parse(&hcl_report).unwrap();
+        let runtime = RuntimeData::parse(hcl.runtime_data()).unwrap();
+        let fingerprint = runtime.attestation_key.fingerprint().to_string();
+        assert!(include_str!("keys/README.md").contains(&fingerprint));
+    }
+}
