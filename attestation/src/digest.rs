@@ -117,6 +117,8 @@ byte_string! {
     ManifestDigest[32];
     /// A challenge chosen by whoever verifies.
     Nonce[32];
+    /// Value of a PCR in a TPM's SHA-256 bank.
+    PcrValue[32];
     /// SHA-256 of an appraisal policy's exact bytes, or of an enclave's configuration.
     PolicyDigest[32];
     /// Nonce passed to a vTPM's quote: see [`crate::binding::quote_nonce`].

@@ -53,8 +53,8 @@ mod time;
 pub use certificate_table::{CertificateTable, CertificateTableError};
 pub use digest::{
     Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
-    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PolicyDigest, QuoteNonce, ReportData, ReportId, Salt,
-    SpkiDigest, StatementDigest, TreeHash,
+    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PolicyDigest, QuoteNonce, ReportData,
+    ReportId, Salt, SpkiDigest, StatementDigest, TreeHash,
 };
 pub use ear::{
     EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::digest::StatementDigest;
+use crate::evidence::Platform;
 use crate::statement::EpochStatement;
 
 /// Schema of a verdict's JSON. Members are only ever added.
@@ -97,6 +98,8 @@ pub struct Verdict {
     pub code: Option<&'static str>,
     /// One sentence for people, unless accepted.
     pub reason: Option<String>,
+    /// What the evidence is of; `None` if there is no evidence.
+    pub platform: Option<Platform>,
     /// Every check: failures first, then the others in the order made.
     pub checks: Vec<Check>,
     /// Trust anchors relied on: name and SHA-256 of SPKI.
@@ -107,6 +110,8 @@ pub struct Verdict {
     pub uncovered: Vec<String>,
     /// Facts of the SNP report, by ABI name, as text.
     pub snp: Option<BTreeMap<&'static str, String>>,
+    /// Facts of an Azure VM's paravisor and vTPM, as text; `None` on other platforms.
+    pub azure: Option<BTreeMap<&'static str, String>>,
     /// Facts of each GPU; empty if none is in the evidence.
     pub gpus: Vec<BTreeMap<&'static str, String>>,
     /// Facts of the epoch statement, as text.

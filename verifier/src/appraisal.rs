@@ -3,15 +3,19 @@
 
 use bastide_attestation::snp::SnpReport;
 use bastide_attestation::{
-    Appraiser, AttestationResult, Decision, EpochStatement, Evidence, PlatformEvidence, ReportData,
+    Appraiser, AttestationResult, Decision, EpochStatement, Evidence, Platform, PlatformEvidence, ReportData,
     SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
+};
+
+use crate::azure::{
+    QuoteSources, Vtpm, authenticate_vtpm, evaluate_pcrs, evaluate_platform, read_hcl_report,
 };
 
 use crate::crypto::{Crypto, provider};
 use crate::facts;
 use crate::ledger::{Ledger, Refused};
 use crate::policy::Policy;
-use crate::session::{Session, evaluate_session};
+use crate::session::{Bound, Session, evaluate_session};
 use crate::snp::{Authentic, Memo, Sources, Trust, authenticate, describe_roots, evaluate};
 
 /// An SNP report with its endorsements, recorded somewhere, unverified.
@@ -27,6 +31,61 @@ pub struct RecordedSnp<'a> {
     pub crl: Option<&'a [u8]>,
     /// What REPORT_DATA must be, if the caller knows.
     pub report_data: Option<ReportData>,
+}
+
+/// An HCL report of an Azure VM with its endorsements, recorded somewhere, unverified.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordedAzure<'a> {
+    /// The HCL report, as NV index 0x01400001 of the vTPM holds it.
+    pub hcl_report: &'a [u8],
+    /// The vTPM's quote, if there is one.
+    pub quote: Option<RecordedQuote<'a>>,
+    /// DER of the VCEK; empty if there is none.
+    pub vek: &'a [u8],
+    /// DER of the ARK and the ASK, in any order, others among them.
+    pub chain: &'a [Vec<u8>],
+    /// DER of the ARK's revocation list.
+    pub crl: Option<&'a [u8]>,
+}
+
+/// A quote recorded somewhere, unverified.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordedQuote<'a> {
+    /// TPMS_ATTEST.
+    pub message: &'a [u8],
+    /// TPMT_SIGNATURE.
+    pub signature: &'a [u8],
+    /// Values of the selected SHA-256 PCRs in ascending order, or of all 24.
+    pub pcrs: &'a [[u8; 32]],
+    /// What the quote's nonce must be, if the caller knows.
+    pub nonce: Option<&'a [u8]>,
+}
+
+/// What is appraised: one report in the form of its platform, with endorsements.
+#[derive(Debug, Clone, Copy)]
+struct Subject<'a> {
+    report: Report<'a>,
+    vek: &'a [u8],
+    chain: &'a [Vec<u8>],
+    crl: Option<&'a [u8]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Report<'a> {
+    Snp(&'a [u8]),
+    Azure {
+        hcl_report: &'a [u8],
+        quote: Option<QuoteSources<'a>>,
+    },
+}
+
+impl Subject<'_> {
+    const fn platform(&self) -> Platform {
+        match self.report {
+            Report::Snp(_) => Platform::Snp,
+            Report::Azure { .. } => Platform::Azure,
+        }
+    }
 }
 
 /// Appraises evidence by one policy. Holds the policy and remembers which
@@ -48,14 +107,23 @@ struct Appraised {
 /// that a refusal names all there is.
 fn judge(
     authentic: &Authentic<'_, SnpReport>,
+    vtpm: Option<&Vtpm<'_>>,
     session: &Session<'_>,
     policy: &Policy,
     now: UnixTime,
     verdict: &mut Facts,
     ledger: &mut Ledger,
 ) -> Result<Appraised, Refused> {
+    evaluate_platform(policy, ledger);
     evaluate(authentic, policy, now, ledger);
-    let statement = evaluate_session(authentic, session, policy, now, ledger);
+    let bound = match vtpm {
+        None => Bound::ReportData(authentic.value().report_data()),
+        Some(vtpm) => {
+            evaluate_pcrs(policy.azure(), vtpm, now, ledger);
+            Bound::QuoteNonce(vtpm.quote().map(|quote| quote.fields().extra_data))
+        }
+    };
+    let statement = evaluate_session(&bound, session, policy, now, ledger);
     verdict.session = statement.as_ref().map(facts::of_statement);
     if ledger.is_clean() {
         Ok(Appraised { statement })
@@ -71,6 +139,7 @@ struct Facts {
     simulated: bool,
     uncovered: Vec<String>,
     snp: Option<std::collections::BTreeMap<&'static str, String>>,
+    azure: Option<std::collections::BTreeMap<&'static str, String>>,
     session: Option<std::collections::BTreeMap<&'static str, String>>,
 }
 
@@ -100,14 +169,36 @@ impl Verifier {
     /// Appraises a recorded report. There is no session: its checks are
     /// `skip`, except REPORT_DATA's if it is given.
     pub fn appraise_recorded(&self, evidence: &RecordedSnp<'_>, now: UnixTime) -> Verdict {
-        let sources = Sources {
-            report: evidence.report,
+        let subject = Subject {
+            report: Report::Snp(evidence.report),
             vek: evidence.vek,
             chain: evidence.chain,
             crl: evidence.crl,
         };
-        let session = Session::Report(evidence.report_data);
-        self.run(sources, &session, now).1
+        let expected = evidence.report_data.as_ref().map(ReportData::as_bytes);
+        self.run(&subject, &Session::Alone(expected.map(<[u8; 64]>::as_slice)), now)
+            .1
+    }
+
+    /// Appraises a recorded HCL report, with its vTPM's quote if there is one.
+    /// There is no session: its checks are `skip`, except the nonce's if it is
+    /// given; without a quote the quote's are too.
+    pub fn appraise_recorded_azure(&self, evidence: &RecordedAzure<'_>, now: UnixTime) -> Verdict {
+        let subject = Subject {
+            report: Report::Azure {
+                hcl_report: evidence.hcl_report,
+                quote: evidence.quote.map(|quote| QuoteSources {
+                    message: quote.message,
+                    signature: quote.signature,
+                    pcrs: quote.pcrs,
+                }),
+            },
+            vek: evidence.vek,
+            chain: evidence.chain,
+            crl: evidence.crl,
+        };
+        let nonce = evidence.quote.and_then(|quote| quote.nonce);
+        self.run(&subject, &Session::Alone(nonce), now).1
     }
 
     /// Appraises evidence that was kept with a receipt: all but the binding to
@@ -130,7 +221,7 @@ impl Verifier {
         session: &Session<'_>,
         now: UnixTime,
     ) -> Result<AttestationResult, Box<Verdict>> {
-        match self.run(sources_of(evidence), session, now) {
+        match self.run(&subject_of(evidence), session, now) {
             (
                 Some(Appraised {
                     statement: Some(statement),
@@ -147,12 +238,38 @@ impl Verifier {
 
     fn run(
         &self,
-        sources: Sources<'_>,
+        subject: &Subject<'_>,
         session: &Session<'_>,
         now: UnixTime,
     ) -> (Option<Appraised>, Verdict) {
-        let mut ledger = Ledger::new();
+        let mut ledger = Ledger::new(subject.platform());
         let mut facts = Facts::default();
+        let appraised = self.establish(subject, session, now, &mut facts, &mut ledger);
+        (appraised.ok(), self.verdict(ledger, facts, now))
+    }
+
+    /// The way from bytes to [`Appraised`]. Stops at the first thing that isn't authentic.
+    fn establish(
+        &self,
+        subject: &Subject<'_>,
+        session: &Session<'_>,
+        now: UnixTime,
+        facts: &mut Facts,
+        ledger: &mut Ledger,
+    ) -> Result<Appraised, Refused> {
+        let (report, azure) = match subject.report {
+            Report::Snp(report) => (report, None),
+            Report::Azure { hcl_report, quote } => {
+                let hcl = read_hcl_report(hcl_report, ledger)?;
+                (hcl.snp_report().as_slice(), Some((hcl, quote)))
+            }
+        };
+        let sources = Sources {
+            report,
+            vek: subject.vek,
+            chain: subject.chain,
+            crl: subject.crl,
+        };
         let trust = Trust {
             anchors: self.policy.anchors(),
             crl: self.policy.snp().crl,
@@ -161,23 +278,34 @@ impl Verifier {
             memo: &self.memo,
             now,
         };
-        let appraised = authenticate(&Untrusted::new(sources), &trust, &mut ledger).and_then(|authentic| {
-            facts.snp = Some(facts::of_report(&authentic));
-            let endorsed = authentic.endorsed();
-            facts.roots = describe_roots(endorsed.anchor);
-            facts.simulated = endorsed.anchor.simulated;
-            facts.uncovered = self
-                .policy
-                .uncovered_advisories(endorsed.product)
-                .map(|advisory| advisory.to_string())
-                .collect();
-            judge(&authentic, session, &self.policy, now, &mut facts, &mut ledger)
-        });
-        (appraised.ok(), self.verdict(ledger, facts, now))
+        let authentic = authenticate(&Untrusted::new(sources), &trust, ledger)?;
+        facts.snp = Some(facts::of_report(&authentic));
+        let endorsed = authentic.endorsed();
+        facts.roots = describe_roots(endorsed.anchor);
+        facts.simulated = endorsed.anchor.simulated;
+        facts.uncovered = self
+            .policy
+            .uncovered_advisories(endorsed.product)
+            .map(|advisory| advisory.to_string())
+            .collect();
+        let vtpm = azure
+            .map(|(hcl, quote)| authenticate_vtpm(&hcl, &authentic, quote.as_ref(), self.crypto, ledger))
+            .transpose()?;
+        facts.azure = vtpm.as_ref().map(facts::of_vtpm);
+        judge(
+            &authentic,
+            vtpm.as_ref(),
+            session,
+            &self.policy,
+            now,
+            facts,
+            ledger,
+        )
     }
 
     fn verdict(&self, ledger: Ledger, facts: Facts, now: UnixTime) -> Verdict {
         let clean = ledger.is_clean();
+        let platform = ledger.platform();
         let (failure, checks) = ledger.finish();
         let (decision, code, reason) = match failure {
             None if clean => (Decision::Accepted, None, None),
@@ -194,11 +322,13 @@ impl Verifier {
             decision,
             code,
             reason,
+            platform: Some(platform),
             checks,
             roots: facts.roots,
             simulated: facts.simulated,
             uncovered: facts.uncovered,
             snp: facts.snp,
+            azure: facts.azure,
             gpus: Vec::new(),
             session: facts.session,
             policy: self.policy.name().to_owned(),
@@ -221,14 +351,21 @@ impl Appraiser for Verifier {
     }
 }
 
-fn sources_of(evidence: &Evidence) -> Sources<'_> {
-    // A platform without a bare SNP report has no report here: refused by its length.
-    let report: &[u8] = match &evidence.platform {
-        PlatformEvidence::Snp(report) => report.as_slice(),
-        _ => &[],
-    };
-    Sources {
-        report,
+fn subject_of(evidence: &Evidence) -> Subject<'_> {
+    Subject {
+        report: match &evidence.platform {
+            PlatformEvidence::AzureVtpm { hcl_report, quote } => Report::Azure {
+                hcl_report,
+                quote: Some(QuoteSources {
+                    message: &quote.message,
+                    signature: &quote.signature,
+                    pcrs: &quote.pcrs,
+                }),
+            },
+            PlatformEvidence::Snp(report) => Report::Snp(report.as_slice()),
+            // A platform that nobody here knows has no report: refused by its length.
+            _ => Report::Snp(&[]),
+        },
         vek: &evidence.endorsements.vek,
         chain: &evidence.endorsements.chain,
         crl: evidence.endorsements.crl.as_deref(),
@@ -243,7 +380,11 @@ mod tests {
     #[test]
     fn a_verdict_without_its_checks_is_not_accepted() {
         let policy = Policy::parse(shipped::PRODUCTION.as_bytes()).unwrap();
-        let verdict = Verifier::new(policy).verdict(Ledger::new(), Facts::default(), UnixTime::from_secs(0));
+        let verdict = Verifier::new(policy).verdict(
+            Ledger::new(Platform::Snp),
+            Facts::default(),
+            UnixTime::from_secs(0),
+        );
         assert_eq!(verdict.decision, Decision::Undecided);
         assert_eq!(verdict.decision.exit_code(), 40);
     }

@@ -1,6 +1,6 @@
-//! The two signature verifications that SNP needs, behind one small trait, so
-//! that native builds use aws-lc-rs and wasm32 uses ring. Verifies only; holds
-//! no key and signs nothing.
+//! The signature verifications that SNP and a vTPM's quotes need, behind one
+//! small trait, so that native builds use aws-lc-rs and wasm32 uses ring.
+//! Verifies only; holds no key and signs nothing.
 
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
@@ -18,6 +18,11 @@ pub trait Crypto: Send + Sync + core::fmt::Debug {
     /// RSAPublicKey, `message` is not hashed yet.
     #[must_use]
     fn rsa_pss_sha384_verify(&self, key: &[u8], message: &[u8], signature: &[u8]) -> bool;
+
+    /// RSASSA-PKCS1-v1_5 with SHA-256 \[RFC 8017 §8.2\], keys of 2048 to 8192
+    /// bits. `key` is a DER RSAPublicKey, `message` is not hashed yet.
+    #[must_use]
+    fn rsa_pkcs1_sha256_verify(&self, key: &[u8], message: &[u8], signature: &[u8]) -> bool;
 
     /// ECDSA on P-384 with SHA-384 \[FIPS 186-5\]. `point` is uncompressed
     /// (97 bytes), `message` is not hashed yet, `signature` is R and S,

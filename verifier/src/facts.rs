@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bastide_attestation::snp::SnpReport;
 use bastide_attestation::{EpochStatement, TimeSource, sha384};
 
+use crate::azure::{PCR_NAMES, Vtpm};
 use crate::snp::{Authentic, key_name};
 
 /// Facts of a report.
@@ -56,7 +57,43 @@ pub(crate) fn of_report(authentic: &Authentic<'_, SnpReport>) -> BTreeMap<&'stat
     facts
 }
 
-/// Facts of a statement that REPORT_DATA vouches for.
+/// Facts of a paravisor that the report vouches for, and of its vTPM's quote.
+pub(crate) fn of_vtpm(vtpm: &Vtpm<'_>) -> BTreeMap<&'static str, String> {
+    let runtime = vtpm.runtime();
+    let mut facts = BTreeMap::from([
+        (
+            "attestation_key",
+            format!("sha256:{}", runtime.attestation_key.fingerprint()),
+        ),
+        ("hcl_version", vtpm.hcl_version().to_string()),
+    ]);
+    for (name, flag) in [
+        ("secure_boot", runtime.secure_boot),
+        ("console_enabled", runtime.console_enabled),
+    ] {
+        if let Some(flag) = flag {
+            facts.insert(name, flag.to_string());
+        }
+    }
+    if let Some(quote) = vtpm.quote() {
+        let fields = quote.fields();
+        facts.extend([
+            ("vtpm_firmware", format!("0x{:016x}", fields.firmware_version)),
+            ("vtpm_clock_ms", fields.clock.to_string()),
+            ("vtpm_resets", fields.reset_count.to_string()),
+            ("vtpm_restarts", fields.restart_count.to_string()),
+            ("quote_nonce", hex::encode(fields.extra_data)),
+        ]);
+        let values = quote.pcrs().iter();
+        facts.extend(values.filter_map(|(index, value)| {
+            let name = PCR_NAMES.get(usize::from(index))?;
+            Some((*name, hex::encode(value)))
+        }));
+    }
+    facts
+}
+
+/// Facts of a statement that the hardware vouches for.
 pub(crate) fn of_statement(statement: &EpochStatement) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("boot_id", hex::encode(statement.boot_id.as_bytes())),

@@ -1,13 +1,14 @@
 //! The list of checks that becomes a verdict: what was expected, what came,
 //! how it ended. Checks never made end as `unknown`; nothing is left out.
 
-use bastide_attestation::{Basis, Check, Status};
+use bastide_attestation::{Basis, Check, Platform, Status};
 
 use crate::rejection::Rejection;
 
 macro_rules! checks {
     ($($name:ident = $id:literal, $basis:ident, $expected:literal;)*) => {
-        /// Every check of an appraisal, in the order they are made.
+        /// Every check of an appraisal, in the order they are made. Which of
+        /// them are made depends on the platform: see [`CheckId::of`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum CheckId {
             $(
@@ -57,6 +58,7 @@ macro_rules! checks {
 }
 
 checks! {
+    HclForm = "azure.hcl_report", Derived, "an HCL report around an SNP report, every size exact";
     ReportForm = "snp.report.form", Derived, "a report of known version, reserved bytes zero";
     KeyInfo = "snp.report.key_info", Derived, "signed by a VCEK or VLEK, not masked";
     ReportProduct = "snp.report.product", Derived, "a known processor, TCB versions in its layout";
@@ -72,6 +74,12 @@ checks! {
     VekTcb = "snp.vek.tcb", HardwareProven, "issued for exactly REPORTED_TCB";
     VekHwid = "snp.vek.hwid", HardwareProven, "issued for exactly CHIP_ID";
     ReportSignature = "snp.report.signature", HardwareProven, "ECDSA P-384 over the raw report by the VCEK or VLEK";
+    RuntimeData = "azure.runtime_data", HardwareProven, "REPORT_DATA is SHA-256 of the paravisor's runtime data, then zeros";
+    AttestationKey = "azure.attestation_key", Derived, "strict JSON that names one RSA attestation key";
+    QuoteForm = "azure.quote.form", Derived, "a quote made by a TPM, over SHA-256 PCRs";
+    QuoteSignature = "azure.quote.signature", Derived, "RSASSA-PKCS1-v1_5 with SHA-256 by the attestation key";
+    PcrDigest = "azure.quote.pcr_digest", Derived, "the digest of the PCR values that came";
+    Platform = "platform.allowed", Derived, "the platform that the policy is for";
     ReportVersion = "snp.report_version", HardwareProven, "a version that the policy allows";
     Product = "snp.product", HardwareProven, "a product that the policy allows";
     Key = "snp.key", HardwareProven, "a kind of key that the policy allows";
@@ -94,12 +102,43 @@ checks! {
     ChipId = "snp.chip_id", HardwareProven, "a chip that the policy lists";
     HostData = "snp.host_data", HardwareProven, "host data that the policy lists";
     MemoryBus = "snp.memory_bus", Asserted, "nobody taps or replays the memory's wires";
+    Pcrs = "azure.pcrs", Asserted, "PCR values that the policy lists, as the paravisor's vTPM measured them";
     Statement = "session.statement", Derived, "strict CBOR of the defined shape";
     ReportData = "session.report_data", HardwareProven, "REPORT_DATA is the statement's";
+    QuoteNonce = "azure.quote.nonce", Derived, "the quote's nonce is the statement's";
     Binding = "session.binding", Derived, "this session's leaf under the statement's root";
     StatementDebug = "session.debug", Asserted, "not a debug build";
     Gpu = "gpu.evidence", Asserted, "no GPU evidence that would go unread";
     Model = "model.manifest", Asserted, "a manifest that the policy lists";
+}
+
+impl CheckId {
+    /// Whether the check is one of `platform`'s: another platform's verdicts
+    /// don't list it. Each platform has exactly one check that ties the
+    /// statement to the hardware.
+    #[must_use]
+    pub const fn applies_to(self, platform: Platform) -> bool {
+        match self {
+            Self::HclForm
+            | Self::RuntimeData
+            | Self::AttestationKey
+            | Self::QuoteForm
+            | Self::QuoteSignature
+            | Self::PcrDigest
+            | Self::Pcrs
+            | Self::QuoteNonce => matches!(platform, Platform::Azure),
+            Self::ReportData => matches!(platform, Platform::Snp),
+            _ => true,
+        }
+    }
+
+    /// Every check of one platform, in the order they are made.
+    pub fn of(platform: Platform) -> impl Iterator<Item = Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .filter(move |id| id.applies_to(platform))
+    }
 }
 
 /// A check failed; which, is in the ledger.
@@ -107,9 +146,10 @@ checks! {
 #[must_use]
 pub(crate) struct Refused;
 
-/// The checks made so far.
+/// The checks made so far, of evidence of one platform.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    platform: Platform,
     checks: Vec<Check>,
     /// [`CheckId::bit`] of each that was made.
     made: u128,
@@ -117,12 +157,18 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(platform: Platform) -> Self {
         Self {
+            platform,
             checks: Vec::with_capacity(CheckId::ALL.len()),
             made: 0,
             first: None,
         }
+    }
+
+    /// The platform whose checks these are.
+    pub(crate) const fn platform(&self) -> Platform {
+        self.platform
     }
 
     fn record(&mut self, id: CheckId, status: Status, expected: String, got: String) {
@@ -193,18 +239,19 @@ impl Ledger {
         }
     }
 
-    /// Whether every check was made and none failed.
+    /// Whether every check of the platform was made and none failed.
     pub(crate) fn is_clean(&self) -> bool {
-        self.first.is_none() && CheckId::ALL.iter().all(|id| self.was_made(*id))
+        self.first.is_none() && CheckId::of(self.platform).all(|id| self.was_made(id))
     }
 
-    /// The first failure and its sentence, and every check: failures first,
-    /// then the others in the order made; those never made are `unknown`.
+    /// The first failure and its sentence, and every check of the platform:
+    /// failures first, then the others in the order made; those never made are
+    /// `unknown`.
     pub(crate) fn finish(mut self) -> (Option<(Rejection, String)>, Vec<Check>) {
-        for id in CheckId::ALL {
-            if !self.was_made(*id) {
+        for id in CheckId::of(self.platform) {
+            if !self.was_made(id) {
                 self.record(
-                    *id,
+                    id,
                     Status::Unknown,
                     id.expected().to_owned(),
                     "not reached".to_owned(),
@@ -233,8 +280,23 @@ mod tests {
     }
 
     #[test]
+    fn each_platform_has_one_check_of_what_binds_the_statement() {
+        for (platform, others) in [
+            (Platform::Snp, "azure."),
+            (Platform::Azure, "session.report_data"),
+        ] {
+            let of: Vec<_> = CheckId::of(platform).map(CheckId::name).collect();
+            let binds = |id: &&&str| ["session.report_data", "azure.quote.nonce"].contains(id);
+            assert_eq!(of.iter().filter(binds).count(), 1, "{platform:?}");
+            assert!(!of.iter().any(|id| id.starts_with(others)), "{platform:?}");
+        }
+        let either = |id: &CheckId| id.applies_to(Platform::Snp) || id.applies_to(Platform::Azure);
+        assert!(CheckId::ALL.iter().all(either));
+    }
+
+    #[test]
     fn failures_come_first_and_nothing_is_left_out() {
-        let mut ledger = Ledger::new();
+        let mut ledger = Ledger::new(Platform::Snp);
         ledger.pass(CheckId::ReportForm, "x");
         let _: Refused = ledger.fail(CheckId::KeyInfo, Rejection::ChipKeyMasked, "a", "b");
         let (first, checks) = ledger.finish();
@@ -242,7 +304,7 @@ mod tests {
             first.map(|(rejection, _)| rejection),
             Some(Rejection::ChipKeyMasked)
         );
-        assert_eq!(checks.len(), CheckId::ALL.len());
+        assert_eq!(checks.len(), CheckId::of(Platform::Snp).count());
         assert_eq!(checks[0].id, "snp.report.key_info");
         assert_eq!(checks[1].id, "snp.report.form");
         assert!(checks[2..].iter().all(|check| check.status == Status::Unknown));

@@ -40,6 +40,7 @@ pub mod shipped;
 pub mod tcb_profile;
 
 mod appraisal;
+mod azure;
 mod certificate;
 mod crl;
 mod der;
@@ -54,7 +55,7 @@ mod rejection;
 mod session;
 mod snp;
 
-pub use appraisal::{RecordedSnp, Verifier};
+pub use appraisal::{RecordedAzure, RecordedQuote, RecordedSnp, Verifier};
 pub use ledger::CheckId;
 pub use pem::{PemError, pem_certificates};
 pub use policy::{Pin, Policy, PolicyError, PolicyFault, Window};

@@ -13,7 +13,9 @@ mod source;
 use std::collections::BTreeMap;
 
 use bastide_attestation::snp::{Product, TcbVersion};
-use bastide_attestation::{ChipId, HostData, IdKeyDigest, LaunchMeasurement, ManifestDigest, PolicyDigest};
+use bastide_attestation::{
+    ChipId, HostData, IdKeyDigest, LaunchMeasurement, ManifestDigest, PcrValue, Platform, PolicyDigest,
+};
 
 use crate::anchors::Anchor;
 use crate::ledger::CheckId;
@@ -109,6 +111,15 @@ pub(crate) struct SnpRules {
     pub(crate) host_data: Option<PinSet<HostData>>,
 }
 
+/// Values of registers, by index. No entry: any value of that register.
+pub(crate) type PcrPins = BTreeMap<u8, PinSet<PcrValue>>;
+
+/// Rules for Azure VMs. `None` where the policy leaves a decision out.
+#[derive(Debug, Clone)]
+pub(crate) struct AzureRules {
+    pub(crate) pcrs: Option<PcrPins>,
+}
+
 /// A policy that was read whole and found free of contradictions.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -119,6 +130,7 @@ pub struct Policy {
     anchors: Vec<Anchor>,
     snp: SnpRules,
     manifests: Option<PinSet<ManifestDigest>>,
+    azure: Option<AzureRules>,
     allow_simulated: bool,
 }
 
@@ -165,6 +177,16 @@ impl Policy {
     #[must_use]
     pub fn anchors(&self) -> &[Anchor] {
         &self.anchors
+    }
+
+    /// The platform that it is for: Azure's if it has an `[azure]` section.
+    /// Evidence of the other is refused.
+    #[must_use]
+    pub const fn platform(&self) -> Platform {
+        match self.azure {
+            Some(_) => Platform::Azure,
+            None => Platform::Snp,
+        }
     }
 
     /// Processors that it accepts.
@@ -233,7 +255,18 @@ impl Policy {
         if let Some(set) = &self.manifests {
             pins.extend(set.list(CheckId::Model.name()));
         }
+        let pcrs = self.azure.as_ref().and_then(|azure| azure.pcrs.as_ref());
+        for (index, set) in pcrs.into_iter().flatten() {
+            pins.extend(set.list(CheckId::Pcrs.name()).map(|pin| Pin {
+                value: format!("{index}:{}", pin.value),
+                ..pin
+            }));
+        }
         pins
+    }
+
+    pub(crate) const fn azure(&self) -> Option<&AzureRules> {
+        self.azure.as_ref()
     }
 
     pub(crate) const fn snp(&self) -> &SnpRules {

@@ -243,6 +243,56 @@ rejections! {
         "the value is pinned, but not for this time",
         "renew the pin in the policy if you still trust the value; check this machine's clock";
 
+    // Azure confidential VMs: paravisor, vTPM and its quote.
+    HclMalformed = "azure.hcl_report.malformed", Malformed,
+        "the HCL report is not what its format says",
+        "read NV index 0x01400001 of the vTPM again, whole; treat the report as altered if it stays so";
+    HclVersion = "azure.hcl_report.version", Unsupported,
+        "the HCL report is of a version that this verifier does not know",
+        "update the verifier; a newer paravisor may have introduced the version";
+    HclReportType = "azure.hcl_report.report_type", Unsupported,
+        "the HCL report is around another kind of hardware report than SEV-SNP's",
+        "use a VM of an SEV-SNP size: TDX is not supported";
+    HclHashType = "azure.hcl_report.hash_type", Unsupported,
+        "the HCL report hashes its runtime data with something else than SHA-256",
+        "update the verifier; a newer paravisor may have changed the hash";
+    RuntimeDataMismatch = "azure.runtime_data.mismatch", Rejected,
+        "REPORT_DATA is not the SHA-256 of the runtime data followed by zeros",
+        "do not use this node: the report is for something else, or the attestation key was exchanged";
+    RuntimeDataMalformed = "azure.runtime_data.malformed", Malformed,
+        "the paravisor's runtime data is not strict JSON with exactly one usable attestation key",
+        "update the verifier; if it is new, ask the operator which paravisor the VM has";
+    QuoteMalformed = "azure.quote.malformed", Malformed,
+        "the vTPM's quote is not what its format says",
+        "give what TPM2_Quote returned, and the PCR values of exactly the selection";
+    QuoteKind = "azure.quote.kind", Rejected,
+        "what the attestation key signed was not made by the TPM as a quote",
+        "do not use this node: something else signed by that key is passed off as a quote";
+    QuoteAlgorithm = "azure.quote.algorithm", Unsupported,
+        "the vTPM's quote uses an algorithm that is not supported",
+        "ask for a quote by RSASSA with SHA-256 over SHA-256 PCRs";
+    QuoteSignature = "azure.quote.signature", Rejected,
+        "the quote is not signed by the attestation key that the hardware report vouches for",
+        "do not use this node: its quote was altered, or is another VM's";
+    PcrDigest = "azure.quote.pcr_digest", Rejected,
+        "the PCR values that came are not those that the quote is over",
+        "do not use this node: its PCR values were altered or are in another order";
+    QuoteNonce = "azure.quote.nonce", Rejected,
+        "the quote's nonce is not what this session or this statement requires",
+        "do not use this node: its quote is for something else";
+    QuoteMissing = "azure.quote.missing", Undecided,
+        "the policy pins PCRs and no quote came with the HCL report",
+        "give the quote, its signature and the PCR values too";
+    AzureNotAllowed = "azure.not_allowed", Rejected,
+        "this is an Azure VM, where a paravisor of Azure's stands between guest and hardware, and the policy has no [azure] section",
+        "use a policy that is written for Azure VMs, if you accept their paravisor";
+    AzureRequired = "azure.required", Rejected,
+        "the policy is for Azure VMs, and this is a bare SEV-SNP report, which no PCRs come with",
+        "use a policy without an [azure] section for nodes that are no Azure VMs";
+    PcrNotAllowed = "azure.pcr.not_allowed", Rejected,
+        "a PCR that the policy pins has another value, or the quote is not over it",
+        "compare the values with those of the image you trust, and pin these";
+
     // Session and model.
     ReportData = "session.report_data", Rejected,
         "REPORT_DATA is not what this session or this statement requires",

@@ -1,14 +1,13 @@
-//! What the epoch statement says and how it is bound: to the report, to this
+//! What the epoch statement says and how it is bound: to the hardware, to this
 //! TLS session, to a model. The binder compared with is always the verifier's
 //! own, never one that came with the evidence.
 
-use bastide_attestation::snp::SnpReport;
 use bastide_attestation::{EpochStatement, Evidence, ReportData, SessionExpectation, UnixTime, binding};
 
 use crate::ledger::{CheckId, Ledger};
 use crate::policy::Policy;
 use crate::rejection::Rejection;
-use crate::snp::{Authentic, Pinning};
+use crate::snp::Pinning;
 
 /// Which session, if any, the evidence must belong to.
 #[derive(Debug, Clone, Copy)]
@@ -17,14 +16,66 @@ pub(crate) enum Session<'a> {
     Live(&'a Evidence, &'a SessionExpectation),
     /// Evidence kept from a session that is over.
     Kept(&'a Evidence),
-    /// A report alone, with REPORT_DATA if the caller knows what it must be.
-    Report(Option<ReportData>),
+    /// Hardware evidence alone, with REPORT_DATA or the quote's nonce, if the
+    /// caller knows what it must be.
+    Alone(Option<&'a [u8]>),
 }
 
-/// Records the checks of the session. Gives the statement if REPORT_DATA
+/// What the statement must be in, authentic, by platform.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bound<'a> {
+    /// REPORT_DATA, which a bare guest chooses.
+    ReportData(ReportData),
+    /// The nonce of a vTPM's quote, where the guest doesn't; `None` without a quote.
+    QuoteNonce(Option<&'a [u8]>),
+}
+
+impl Bound<'_> {
+    const fn check(&self) -> CheckId {
+        match self {
+            Self::ReportData(_) => CheckId::ReportData,
+            Self::QuoteNonce(_) => CheckId::QuoteNonce,
+        }
+    }
+
+    const fn rejection(&self) -> Rejection {
+        match self {
+            Self::ReportData(_) => Rejection::ReportData,
+            Self::QuoteNonce(_) => Rejection::QuoteNonce,
+        }
+    }
+
+    /// What it is; empty if it isn't there, and then equal to nothing.
+    fn value(&self) -> &[u8] {
+        match self {
+            Self::ReportData(data) => data.as_bytes(),
+            Self::QuoteNonce(nonce) => nonce.unwrap_or_default(),
+        }
+    }
+
+    /// What a statement makes of it.
+    fn expected(&self, statement: &[u8]) -> Vec<u8> {
+        match self {
+            Self::ReportData(_) => binding::report_data(statement).as_bytes().to_vec(),
+            Self::QuoteNonce(_) => binding::quote_nonce(statement).as_bytes().to_vec(),
+        }
+    }
+
+    /// Records whether it is exactly `expected`.
+    fn require(&self, expected: &[u8], ledger: &mut Ledger) -> bool {
+        let got = self.value();
+        // Both values are public; no constant time is needed.
+        let equal = !got.is_empty() && got == expected;
+        let (expected, got) = (hex::encode(expected), hex::encode(got));
+        ledger.check(self.check(), equal, self.rejection(), expected, got);
+        equal
+    }
+}
+
+/// Records the checks of the session. Gives the statement if the hardware
 /// vouches for it.
 pub(crate) fn evaluate_session(
-    authentic: &Authentic<'_, SnpReport>,
+    bound: &Bound<'_>,
     session: &Session<'_>,
     policy: &Policy,
     now: UnixTime,
@@ -32,17 +83,17 @@ pub(crate) fn evaluate_session(
 ) -> Option<EpochStatement> {
     match session {
         Session::Live(evidence, expectation) => {
-            evaluate_statement(authentic, evidence, Some(expectation), policy, now, ledger)
+            evaluate_statement(bound, evidence, Some(expectation), policy, now, ledger)
         }
-        Session::Kept(evidence) => evaluate_statement(authentic, evidence, None, policy, now, ledger),
-        Session::Report(expected) => {
+        Session::Kept(evidence) => evaluate_statement(bound, evidence, None, policy, now, ledger),
+        Session::Alone(expected) => {
             const ALONE: &str = "a report alone has no session";
             ledger.skip(CheckId::Statement, ALONE);
             match expected {
                 Some(expected) => {
-                    check_report_data(authentic.value(), expected, ledger);
+                    bound.require(expected, ledger);
                 }
-                None => ledger.skip(CheckId::ReportData, "not given"),
+                None => ledger.skip(bound.check(), "not given"),
             }
             for id in [
                 CheckId::Binding,
@@ -57,22 +108,8 @@ pub(crate) fn evaluate_session(
     }
 }
 
-fn check_report_data(report: &SnpReport, expected: &ReportData, ledger: &mut Ledger) -> bool {
-    let got = report.report_data();
-    // Both values are public; no constant time is needed.
-    let equal = got == *expected;
-    ledger.check(
-        CheckId::ReportData,
-        equal,
-        Rejection::ReportData,
-        hex::encode(expected.as_bytes()),
-        hex::encode(got.as_bytes()),
-    );
-    equal
-}
-
 fn evaluate_statement(
-    authentic: &Authentic<'_, SnpReport>,
+    bound: &Bound<'_>,
     evidence: &Evidence,
     expectation: Option<&SessionExpectation>,
     policy: &Policy,
@@ -92,8 +129,8 @@ fn evaluate_statement(
         format!("{} bytes, epoch {}", evidence.statement.len(), statement.epoch),
     );
     // Nothing that the statement says counts unless the hardware signed it.
-    let expected = binding::report_data(&evidence.statement);
-    if !check_report_data(authentic.value(), &expected, ledger) {
+    let expected = bound.expected(&evidence.statement);
+    if !bound.require(&expected, ledger) {
         return None;
     }
 

@@ -8,4 +8,4 @@ mod vek;
 
 pub(crate) use authenticity::{Authentic, Sources, Trust, authenticate, describe_roots, key_name};
 pub(crate) use chain::Memo;
-pub(crate) use evaluate::{Pinning, evaluate};
+pub(crate) use evaluate::{IGNORED, Pinning, evaluate};

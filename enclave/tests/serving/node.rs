@@ -257,6 +257,8 @@ impl Appraiser for Bound {
                 roots: Vec::new(),
                 simulated: true,
                 snp: None,
+                platform: None,
+                azure: None,
                 gpus: Vec::new(),
         uncovered: Vec::new(),
                 session: Some(BTreeMap::new()),

@@ -129,6 +129,8 @@ pub(crate) fn without_evidence(
         roots: Vec::new(),
         simulated: false,
         snp: None,
+        platform: None,
+        azure: None,
         gpus: Vec::new(),
         uncovered: Vec::new(),
         session: None,

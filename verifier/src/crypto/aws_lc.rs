@@ -1,6 +1,8 @@
 //! Verification by aws-lc-rs.
 
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, RSA_PSS_2048_8192_SHA384, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, UnparsedPublicKey,
+};
 
 use super::Crypto;
 
@@ -11,6 +13,12 @@ pub struct AwsLc;
 impl Crypto for AwsLc {
     fn rsa_pss_sha384_verify(&self, key: &[u8], message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, key)
+            .verify(message, signature)
+            .is_ok()
+    }
+
+    fn rsa_pkcs1_sha256_verify(&self, key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key)
             .verify(message, signature)
             .is_ok()
     }

@@ -1,6 +1,7 @@
 //! From a policy file to a [`Policy`]: limits, values, decisions that are
 //! missing, contradictory or made twice. Fails on the first fault.
 
+mod azure;
 mod pinned;
 mod roots;
 mod snp;
@@ -18,7 +19,7 @@ use crate::ledger::CheckId;
 const MAX_POLICY_BYTES: usize = 256 * 1024;
 
 /// Checks that `ignore` may name.
-const IGNORABLE: [CheckId; 8] = [
+const IGNORABLE: [CheckId; 9] = [
     CheckId::Vmpl,
     CheckId::TcbReported,
     CheckId::Launch,
@@ -27,6 +28,7 @@ const IGNORABLE: [CheckId; 8] = [
     CheckId::IdBlock,
     CheckId::PlatformBits,
     CheckId::Model,
+    CheckId::Pcrs,
 ];
 
 /// What `ignore` calls a check: all four TCB versions are left out together.
@@ -63,6 +65,7 @@ pub(super) fn load(bytes: &[u8]) -> Outcome<Policy> {
     let snp = snp::read(source, &document.snp, Ignored(&ignored))?;
     let anchors = roots::read(source, &document.roots, &snp, document.allow_simulated)?;
     let manifests = manifests(source, &document, Ignored(&ignored))?;
+    let azure = azure::read(source, document.azure.as_ref(), Ignored(&ignored))?;
     Ok(Policy {
         name: document.name.into_inner(),
         description: document.description.into_inner(),
@@ -71,6 +74,7 @@ pub(super) fn load(bytes: &[u8]) -> Outcome<Policy> {
         anchors,
         snp,
         manifests,
+        azure,
         allow_simulated: document.allow_simulated,
     })
 }

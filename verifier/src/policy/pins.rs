@@ -62,7 +62,7 @@ impl<T: PartialEq> PinSet<T> {
 pub struct Pin {
     /// The check that it decides, for example `snp.launch_measurement`.
     pub check: &'static str,
-    /// The value, hex.
+    /// The value, hex; of a PCR with its index and a colon before it.
     pub value: String,
     /// When it counts.
     pub window: Window,

@@ -22,6 +22,7 @@ pub(super) struct Document {
     pub(super) roots: Roots,
     pub(super) snp: Snp,
     pub(super) model: Option<Spanned<Model>>,
+    pub(super) azure: Option<Spanned<Azure>>,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +136,23 @@ pub(super) struct Floor {
 #[serde(deny_unknown_fields)]
 pub(super) struct Model {
     pub(super) manifests: List<ManifestPin>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Azure {
+    pub(super) pcrs: Option<List<PcrPin>>,
+}
+
+/// One register and what it may be.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PcrPin {
+    pub(super) index: Spanned<u32>,
+    pub(super) sha256: List<String>,
+    pub(super) not_before: Spanned<Datetime>,
+    pub(super) not_after: Spanned<Datetime>,
+    pub(super) reason: Spanned<String>,
 }
 
 /// What every pin has besides its value.

@@ -6,6 +6,8 @@ mod support;
 
 mod accepted;
 mod adversarial;
+mod azure;
+mod azure_real;
 mod policy_files;
 mod real;
 mod rejections;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
-    RSA_PKCS1_SHA384, RSA_PSS_SHA256, RSA_PSS_SHA384, RsaKeyPair,
+    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PSS_SHA256, RSA_PSS_SHA384, RsaKeyPair,
 };
 
 use super::der::{bits, oid, sequence, tlv};
@@ -19,6 +19,8 @@ pub(crate) enum RsaKey {
     Asvk,
     StrangerArk,
     StrangerAsk,
+    Ak,
+    StrangerAk,
 }
 
 /// Which of the elliptic keys.
@@ -35,7 +37,7 @@ fn pkcs8(pem: &str) -> Vec<u8> {
 
 impl RsaKey {
     fn pair(self) -> &'static RsaKeyPair {
-        static PAIRS: OnceLock<[RsaKeyPair; 5]> = OnceLock::new();
+        static PAIRS: OnceLock<[RsaKeyPair; 7]> = OnceLock::new();
         let pairs = PAIRS.get_or_init(|| {
             [
                 include_str!("../keys/ark.pem"),
@@ -43,6 +45,8 @@ impl RsaKey {
                 include_str!("../keys/asvk.pem"),
                 include_str!("../keys/stranger-ark.pem"),
                 include_str!("../keys/stranger-ask.pem"),
+                include_str!("../keys/ak.pem"),
+                include_str!("../keys/stranger-ak.pem"),
             ]
             .map(|pem| RsaKeyPair::from_pkcs8(&pkcs8(pem)).expect("test keys are RSA"))
         });
@@ -52,6 +56,8 @@ impl RsaKey {
             Self::Asvk => &pairs[2],
             Self::StrangerArk => &pairs[3],
             Self::StrangerAsk => &pairs[4],
+            Self::Ak => &pairs[5],
+            Self::StrangerAk => &pairs[6],
         }
     }
 
@@ -78,6 +84,11 @@ impl RsaKey {
     /// RSASSA-PKCS1-v1_5, SHA-384.
     pub(crate) fn sign_pkcs1(self, message: &[u8]) -> Vec<u8> {
         self.sign(&RSA_PKCS1_SHA384, message)
+    }
+
+    /// RSASSA-PKCS1-v1_5, SHA-256.
+    pub(crate) fn sign_pkcs1_sha256(self, message: &[u8]) -> Vec<u8> {
+        self.sign(&RSA_PKCS1_SHA256, message)
     }
 
     /// A signature that was made before is given again: an RSA-4096 signature

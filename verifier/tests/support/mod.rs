@@ -2,6 +2,7 @@
 //! reports and sessions under keys of `tests/keys`, each part open to change,
 //! so that every way of being wrong can be had. Holds no expectation.
 
+pub(crate) mod azure;
 pub(crate) mod der;
 pub(crate) mod keys;
 pub(crate) mod pki;

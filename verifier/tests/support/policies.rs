@@ -98,6 +98,33 @@ not_after = 2026-12-31
 reason = "the tests' model"
 "#;
 
+/// The same for Azure VMs, with PCRs pinned that the tests' quotes have.
+pub(crate) fn azure(changes: &[(&str, &str)]) -> Policy {
+    let pins = format!(
+        "[[azure.pcrs]]\nindex = 4\nsha256 = [\"{}\", \"{}\"]\n{WINDOW}\n\
+         [[azure.pcrs]]\nindex = 7\nsha256 = [\"{}\"]\n{WINDOW}\n",
+        "04".repeat(32),
+        "a4".repeat(32),
+        "07".repeat(32),
+    );
+    let mut text = text() + &pins;
+    for (from, to) in changes {
+        assert!(text.contains(from), "`{from}` is not in the policy");
+        text = text.replace(from, to);
+    }
+    parse(&text)
+}
+
+/// The same, any PCR accepted.
+pub(crate) fn azure_open() -> Policy {
+    let ignored = text().replace("ignore = [", "ignore = [\"azure.pcrs\", ");
+    parse(&(ignored + "[azure]\n"))
+}
+
+/// When the tests' PCRs count, and why.
+pub(crate) const WINDOW: &str =
+    "not_before = 2026-02-01\nnot_after = 2026-03-31\nreason = \"the tests' image\"";
+
 /// The same for a provider's keys.
 pub(crate) fn vlek(provider: &str) -> Policy {
     let key = format!("key = \"vlek\"\nvlek_providers = [\"{provider}\"]");

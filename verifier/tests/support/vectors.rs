@@ -7,11 +7,20 @@ use bastide_verifier::{RecordedSnp, pem_certificates};
 
 /// The folder of real SNP evidence; `None`, and a line on stdout, where there is none.
 pub(crate) fn folder() -> Option<PathBuf> {
+    of_kind("snp")
+}
+
+/// The folder of real Azure evidence; likewise.
+pub(crate) fn azure_folder() -> Option<PathBuf> {
+    of_kind("azure")
+}
+
+fn of_kind(kind: &str) -> Option<PathBuf> {
     let root = std::env::var_os("BASTIDE_VECTORS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors"),
         PathBuf::from,
     );
-    let folder = root.join("snp");
+    let folder = root.join(kind);
     if folder.is_dir() {
         return Some(folder);
     }

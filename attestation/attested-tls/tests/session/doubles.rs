@@ -126,6 +126,8 @@ fn verdict(code: Option<&'static str>, now: UnixTime) -> Verdict {
         roots: Vec::new(),
         simulated: true,
         snp: None,
+        platform: None,
+        azure: None,
         gpus: Vec::new(),
         uncovered: Vec::new(),
         session: None,

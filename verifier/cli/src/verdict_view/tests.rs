@@ -23,6 +23,8 @@ fn verdict(decision: Decision, code: Option<&'static str>, checks: Vec<Check>) -
         roots: vec![format!("ARK-Genoa {}", "ab".repeat(32))],
         simulated: false,
         snp: None,
+        platform: None,
+        azure: None,
         gpus: Vec::new(),
         uncovered: Vec::new(),
         session: None,
