@@ -110,7 +110,7 @@ impl<'a> Revoked<'a> {
     }
 
     /// Serial numbers, without leading zeros.
-    fn serials(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub(crate) fn serials(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut list = self.list;
         // INVARIANT: `read` has read all of them without a fault.
         core::iter::from_fn(move || read_entry(&mut list).ok())

@@ -45,6 +45,8 @@ mod certificate;
 mod crl;
 mod der;
 mod facts;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hexadecimal;
 mod ledger;
 mod pem;

@@ -9,3 +9,5 @@ mod vek;
 pub(crate) use authenticity::{Authentic, Sources, Trust, authenticate, describe_roots, key_name};
 pub(crate) use chain::Memo;
 pub(crate) use evaluate::{IGNORED, Pinning, evaluate};
+#[cfg(fuzzing)]
+pub(crate) use vek::VekExtensions;

@@ -1,0 +1,85 @@
+//! The verifier's private decoders, for `tests/fuzz` alone: compiled only with
+//! `--cfg fuzzing`, which no build of the product sets. Says of each decoder
+//! what must hold for any input; a broken promise panics, and is found.
+
+use bastide_attestation::snp::{Generation, SigningKey};
+
+use crate::certificate::{Certificate, common_name};
+use crate::crl::RevocationList;
+use crate::pem::pem_certificates;
+use crate::snp::VekExtensions;
+
+/// A certificate, as a leaf of each generation and kind, and as an authority.
+pub fn leaf(bytes: &[u8]) {
+    let Ok(certificate) = Certificate::parse(bytes) else {
+        return;
+    };
+    assert_eq!(certificate.der, bytes);
+    for part in [
+        certificate.tbs,
+        certificate.serial,
+        certificate.issuer,
+        certificate.subject,
+        certificate.spki,
+        certificate.signature,
+    ] {
+        require_within(part, bytes);
+    }
+    assert_eq!(
+        certificate.extensions.iter().count(),
+        certificate.extensions.len()
+    );
+    let _ = (
+        common_name(certificate.issuer),
+        common_name(certificate.subject),
+        certificate.require_authority(),
+        certificate.require_end_entity(),
+    );
+    for generation in [Generation::Milan, Generation::Genoa, Generation::Turin] {
+        for kind in [SigningKey::Vcek, SigningKey::Vlek] {
+            let Ok(extensions) = VekExtensions::read(&certificate, generation, kind) else {
+                continue;
+            };
+            assert!(!certificate.duplicate_extension);
+            assert_eq!(extensions.tcb.fmc.is_some(), generation == Generation::Turin);
+            assert_eq!(extensions.hwid.is_some(), kind == SigningKey::Vcek);
+            assert_eq!(extensions.provider.is_some(), kind == SigningKey::Vlek);
+            if let Some(hwid) = extensions.hwid {
+                assert_eq!(hwid.len(), generation.hwid_len());
+                require_within(hwid, bytes);
+            }
+            let _ = extensions.is_for(generation);
+        }
+    }
+}
+
+/// A revocation list.
+pub fn revocation_list(bytes: &[u8]) {
+    let Ok(list) = RevocationList::parse(bytes) else {
+        return;
+    };
+    assert_eq!(list.der, bytes);
+    for part in [list.tbs, list.issuer, list.signature] {
+        require_within(part, bytes);
+    }
+    assert_eq!(list.revoked.serials().count(), list.revoked.len());
+    // Each look reads the list again; a few are enough.
+    for serial in list.revoked.serials().take(4) {
+        require_within(serial, bytes);
+        assert!(list.revokes(serial));
+    }
+}
+
+/// Certificates in PEM.
+pub fn pem(bytes: &[u8]) {
+    if let Ok(blocks) = pem_certificates(bytes) {
+        assert!(!blocks.is_empty());
+        assert!(blocks.iter().map(Vec::len).sum::<usize>() < bytes.len());
+    }
+}
+
+/// Nothing is borrowed from anywhere but the input.
+fn require_within(part: &[u8], whole: &[u8]) {
+    let (part, whole) = (part.as_ptr_range(), whole.as_ptr_range());
+    assert!(whole.start <= part.start && part.end <= whole.end);
+}
