@@ -3,7 +3,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{appraise, chat, explain, inspect, key, policy, proxy, receipt, result, verify};
+use crate::command::{
+    appraise, chat, explain, inspect, key, measure, policy, proxy, receipt, result, verify,
+};
 use crate::console::{Console, OutputArgs};
 use crate::exit;
 use crate::fault::Fault;
@@ -46,6 +48,7 @@ enum Command {
     Key(key::Arguments),
     Result(result::Arguments),
     Explain(explain::Arguments),
+    Measure(Box<measure::Arguments>),
 }
 
 impl Arguments {
@@ -65,6 +68,7 @@ impl Arguments {
             Command::Key(arguments) => key::run(&arguments, console),
             Command::Result(arguments) => result::run(&arguments, console),
             Command::Explain(arguments) => explain::run(&arguments, console),
+            Command::Measure(arguments) => measure::run(*arguments, console),
         }
     }
 }

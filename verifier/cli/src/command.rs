@@ -5,6 +5,7 @@ pub(crate) mod chat;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod measure;
 pub(crate) mod policy;
 pub(crate) mod proxy;
 pub(crate) mod receipt;

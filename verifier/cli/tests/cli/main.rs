@@ -4,8 +4,14 @@
 
 mod appraise;
 mod inspect;
+mod measure;
 mod process;
 mod proxy;
 mod receipt;
 mod screen;
 mod signatures;
+
+/// Builds OVMF images; shared with the tests of what reads them.
+#[path = "../../../measure/tests/support/ovmf.rs"]
+#[expect(dead_code, reason = "the tests of the reader change more of an image")]
+mod ovmf;
