@@ -260,7 +260,7 @@ impl Appraiser for Bound {
                 platform: None,
                 azure: None,
                 gpus: Vec::new(),
-        uncovered: Vec::new(),
+                uncovered: Vec::new(),
                 session: Some(BTreeMap::new()),
                 policy: "bound".to_owned(),
                 policy_digest: String::new(),

@@ -71,13 +71,9 @@ pub(crate) fn evaluate_pcrs(rules: Option<&AzureRules>, vtpm: &Vtpm<'_>, now: Un
         };
         let hex = hex::encode(value);
         match set.find(&PcrValue::new(*value), now) {
-            Found::Current(pinned) => right.push(format!("PCR {index} pinned: {}", pinned.label())),
+            Found::Current(pinned) => right.push(format!("PCR {index} pinned: {pinned}")),
             Found::NotCurrent(pinned) => {
-                wrong.push(format!(
-                    "PCR {index} {hex}, pinned {}: {}",
-                    pinned.window,
-                    pinned.label()
-                ));
+                wrong.push(format!("PCR {index} {hex}, pinned {}: {pinned}", pinned.window));
             }
             Found::Unlisted => {
                 rejection = Rejection::PcrNotAllowed;

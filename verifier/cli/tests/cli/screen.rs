@@ -18,7 +18,8 @@ fn help_is_on_stdout_short_and_has_examples_and_exit_codes() {
     }
     assert!(help.stdout.lines().count() < 70, "{}", help.stdout);
     for command in [
-        "verify", "appraise", "chat", "proxy", "receipt", "inspect", "policy", "key", "result", "explain", "measure",
+        "verify", "appraise", "chat", "proxy", "receipt", "inspect", "policy", "key", "result", "explain",
+        "measure",
     ] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.code, 0);
