@@ -53,11 +53,11 @@ impl Bound<'_> {
         }
     }
 
-    /// What a statement makes of it.
-    fn expected(&self, statement: &[u8]) -> Vec<u8> {
+    /// Records whether it is what a statement makes of it.
+    fn require_statement(&self, statement: &[u8], ledger: &mut Ledger) -> bool {
         match self {
-            Self::ReportData(_) => binding::report_data(statement).as_bytes().to_vec(),
-            Self::QuoteNonce(_) => binding::quote_nonce(statement).as_bytes().to_vec(),
+            Self::ReportData(_) => self.require(binding::report_data(statement).as_bytes(), ledger),
+            Self::QuoteNonce(_) => self.require(binding::quote_nonce(statement).as_bytes(), ledger),
         }
     }
 
@@ -129,8 +129,7 @@ fn evaluate_statement(
         format!("{} bytes, epoch {}", evidence.statement.len(), statement.epoch),
     );
     // Nothing that the statement says counts unless the hardware signed it.
-    let expected = bound.expected(&evidence.statement);
-    if !bound.require(&expected, ledger) {
+    if !bound.require_statement(&evidence.statement, ledger) {
         return None;
     }
 
