@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    appraise, chat, explain, inspect, key, measure, policy, proxy, receipt, result, verify,
+    appraise, chat, endorsements, explain, inspect, key, measure, policy, proxy, receipt, result, verify,
 };
 use crate::console::{Console, OutputArgs};
 use crate::exit;
@@ -44,6 +44,7 @@ enum Command {
     Proxy(proxy::Arguments),
     Receipt(receipt::Arguments),
     Inspect(inspect::Arguments),
+    Endorsements(endorsements::Arguments),
     Policy(policy::Arguments),
     Key(key::Arguments),
     Result(result::Arguments),
@@ -64,6 +65,7 @@ impl Arguments {
             Command::Proxy(arguments) => proxy::run(arguments, console),
             Command::Receipt(arguments) => receipt::run(&arguments, console),
             Command::Inspect(arguments) => inspect::run(&arguments, console),
+            Command::Endorsements(arguments) => endorsements::run(&arguments, console),
             Command::Policy(arguments) => policy::run(&arguments, console),
             Command::Key(arguments) => key::run(&arguments, console),
             Command::Result(arguments) => result::run(&arguments, console),

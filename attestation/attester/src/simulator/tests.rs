@@ -396,7 +396,10 @@ mod azure {
         report_data[..32].copy_from_slice(&sha256(&[hcl.runtime_data()]));
         assert_eq!(report.report_data(), ReportData::new(report_data));
         assert_eq!(report.policy().bits(), 0x3_001f);
-        assert_eq!(report.id_key_digest().as_bytes(), &AzureSimulator::id_key_digest());
+        assert_eq!(
+            report.id_key_digest().as_bytes(),
+            &AzureSimulator::id_key_digest()
+        );
 
         let runtime = RuntimeData::parse(hcl.runtime_data()).unwrap();
         assert_eq!(

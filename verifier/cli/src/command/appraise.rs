@@ -8,7 +8,7 @@ use bastide_attestation::{Decision, Evidence, PolicyDigest, ReportData, UnixTime
 use bastide_verifier::{Policy, RecordedSnp, Verifier, pem_certificates};
 use clap::Args;
 
-use super::explain;
+use super::{endorsements, explain};
 use crate::console::Console;
 use crate::exit;
 use crate::fault::{Fault, with_causes};
@@ -30,6 +30,7 @@ Examples:
   bastide appraise --snp-report report.bin --vek vcek.der --chain ask-ark.pem
   bastide appraise --snp-report report.bin --vek vcek.pem --chain ask.pem --chain ark.pem --crl ark.crl \\
       --policy ours.toml --at 2026-06-01T00:00:00Z --output json
+  bastide appraise --snp-report report.bin --endorsements /var/lib/bastide/endorsements
   bastide appraise --evidence evidence.cmw --policy ours.toml --sign-result auditor.key
   bastide appraise --explain snp.tcb.below_floor
 
@@ -39,8 +40,7 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present_any = ["evidence", "explain"],
-        requires = "vek"
+        required_unless_present_any = ["evidence", "explain"]
     )]
     snp_report: Option<PathBuf>,
     /// Certificate of the key that signed it (VCEK or VLEK), DER or PEM
@@ -52,6 +52,9 @@ pub(crate) struct Arguments {
     /// Revocation list of the root, DER or PEM
     #[arg(long, value_name = "FILE", requires = "snp_report")]
     crl: Option<PathBuf>,
+    /// Directory that `bastide endorsements` keeps; gives what --vek, --chain and --crl don't
+    #[arg(long, value_name = "DIR", requires = "snp_report")]
+    endorsements: Option<PathBuf>,
     /// REPORT_DATA that the report must have, 64 bytes in hex
     #[arg(long, value_name = "HEX", requires = "snp_report")]
     report_data: Option<ReportData>,
@@ -90,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         .unwrap_or_default();
     let evidence = read_evidence(arguments);
     let judged = match &evidence {
-        Ok(bytes) => judge(arguments, bytes, policy, at),
+        Ok(bytes) => judge(arguments, bytes, policy, at, console),
         Err(fault) => Err(fault.clone()),
     };
     let verdict = match judged {
@@ -126,14 +129,17 @@ fn read_evidence(arguments: &Arguments) -> Result<Vec<u8>, Fault> {
     match (&arguments.evidence, &arguments.snp_report) {
         (Some(path), _) => file::read(path, MAX_ENVELOPE_FILE_BYTES),
         (None, Some(path)) => file::read(path, MAX_REPORT_BYTES),
-        (None, None) => Err(Fault::usage(
-            "usage",
-            "--snp-report and --vek, or --evidence, must be given",
-        )),
+        (None, None) => Err(Fault::usage("usage", "--snp-report or --evidence must be given")),
     }
 }
 
-fn judge(arguments: &Arguments, bytes: &[u8], policy: Policy, at: UnixTime) -> Result<Verdict, Fault> {
+fn judge(
+    arguments: &Arguments,
+    bytes: &[u8],
+    policy: Policy,
+    at: UnixTime,
+    console: &Console,
+) -> Result<Verdict, Fault> {
     let verifier = Verifier::new(policy);
     if arguments.evidence.is_some() {
         let evidence = Evidence::decode(bytes)
@@ -143,15 +149,30 @@ fn judge(arguments: &Arguments, bytes: &[u8], policy: Policy, at: UnixTime) -> R
             Err(verdict) => *verdict,
         });
     }
-    let Some(vek) = &arguments.vek else {
-        return Err(Fault::usage("usage", "--snp-report needs --vek"));
+    if arguments.vek.is_none() && arguments.endorsements.is_none() {
+        return Err(Fault::usage(
+            "usage",
+            "--snp-report needs --vek FILE or --endorsements DIR",
+        ));
+    }
+    let kept = match &arguments.endorsements {
+        Some(folder) => endorsements::kept_for(bytes, folder, console)?,
+        None => endorsements::Kept::default(),
     };
-    let vek = one(vek)?;
+    let vek = match &arguments.vek {
+        Some(path) => one(path)?,
+        // The verifier says of a report without one what is missing.
+        None => kept.vek.unwrap_or_default(),
+    };
     let mut chain = Vec::new();
     for path in &arguments.chain {
         chain.extend(all(path)?);
     }
+    if chain.is_empty() {
+        chain = kept.chain;
+    }
     let crl = arguments.crl.as_ref().map(|path| one(path)).transpose()?;
+    let crl = crl.or(kept.crl);
     let evidence = RecordedSnp {
         report: bytes,
         vek: &vek,
