@@ -28,6 +28,8 @@ pub(crate) struct Declared {
     /// The name that the manifest gives it.
     pub(crate) rename: Option<String>,
     pub(crate) kind: Kind,
+    /// Whether it is for wasm32 without an operating system and nothing else.
+    pub(crate) wasm32_alone: bool,
 }
 
 #[derive(Debug)]
@@ -170,6 +172,8 @@ fn read_package(package: &Value, member: bool) -> Package {
         name: text(&dependency["name"]).to_owned(),
         rename: dependency["rename"].as_str().map(str::to_owned),
         kind: read_kind(&dependency["kind"]),
+        wasm32_alone: dependency["target"].as_str()
+            == Some("cfg(all(target_arch = \"wasm32\", target_os = \"unknown\"))"),
     });
     Package {
         name: text(&package["name"]).to_owned(),
