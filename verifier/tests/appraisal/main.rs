@@ -8,6 +8,8 @@ mod accepted;
 mod adversarial;
 mod azure;
 mod azure_real;
+mod exhaustive;
+mod oracle;
 mod policy_files;
 mod real;
 mod rejections;

@@ -10,12 +10,12 @@ use crate::support::policies;
 use crate::support::vectors::{Vector, folder, pem};
 
 /// 2026-03-15T00:00:00Z, inside the windows of all but the VLEK and Milan's leaf.
-const MARCH_2026: UnixTime = UnixTime::from_secs(1_773_532_800);
+pub(crate) const MARCH_2026: UnixTime = UnixTime::from_secs(1_773_532_800);
 /// 2025-06-01T00:00:00Z, inside the VLEK's and the Genoa revocation list's windows.
-const JUNE_2025: UnixTime = UnixTime::from_secs(1_748_736_000);
+pub(crate) const JUNE_2025: UnixTime = UnixTime::from_secs(1_748_736_000);
 
 /// A policy for real processors, with the floors of the evidence at hand.
-fn real_policy(changes: &[(&str, &str)]) -> Policy {
+pub(crate) fn real_policy(changes: &[(&str, &str)]) -> Policy {
     let mut text = String::from(
         r#"schema = "bastide.policy/v1"
 name = "real"
@@ -64,7 +64,7 @@ tio = "any"
 }
 
 /// The policy for one real chip of Milan's, or for no chip at all.
-fn milan_policy(chip: &str) -> Policy {
+pub(crate) fn milan_policy(chip: &str) -> Policy {
     let chips = format!(
         "[snp]\nv2_product = \"milan\"\nchips = [{{ chip_id = \"{chip}\", not_before = 2020-01-01, \
          not_after = 2030-12-31, reason = \"recorded\" }}]"
@@ -98,7 +98,7 @@ fn verdict(vector: &Vector, policy: &Policy, at: UnixTime) -> Verdict {
     Verifier::new(policy.clone()).appraise_recorded(&vector.recorded(), at)
 }
 
-fn three(folder: &Path) -> [(&'static str, Vector); 3] {
+pub(crate) fn three(folder: &Path) -> [(&'static str, Vector); 3] {
     [
         ("genoa-v3", "ask-ark-genoa.pem"),
         ("genoa-v5", "ask-ark-genoa.pem"),
@@ -107,7 +107,7 @@ fn three(folder: &Path) -> [(&'static str, Vector); 3] {
     .map(|(name, chain)| (name, Vector::read(folder, name, "vcek.der", chain)))
 }
 
-fn vlek(folder: &Path) -> Vector {
+pub(crate) fn vlek(folder: &Path) -> Vector {
     Vector::read(folder, "milan-vlek-aws-v3", "vlek.der", "asvk-ark-milan.pem")
 }
 
@@ -366,26 +366,6 @@ fn both_implementations_of_cryptography_agree() {
             assert_eq!(native, ring, "{name}");
         }
     }
-}
-
-#[test]
-fn no_single_bit_of_a_real_report_can_be_flipped() {
-    let Some(folder) = folder() else { return };
-    let verifier = Verifier::new(real_policy(&[]));
-    let [(_, mut genoa), ..] = three(&folder);
-    let mut wrong = Vec::new();
-    for at in 0..genoa.report.len() {
-        for bit in 0..8 {
-            genoa.report[at] ^= 1 << bit;
-            let verdict = verifier.appraise_recorded(&genoa.recorded(), MARCH_2026);
-            // Nothing is claimed of a report that is not authentic.
-            if verdict.decision == Decision::Accepted || verdict.snp.is_some() {
-                wrong.push((at, bit));
-            }
-            genoa.report[at] ^= 1 << bit;
-        }
-    }
-    assert_eq!(wrong, [], "bits that were not noticed");
 }
 
 #[test]
