@@ -8,7 +8,7 @@ use bastide_attestation::{
     Salt, Status, Tree, Untrusted, Verdict, binding,
 };
 use bastide_attester::simulator::{AzureSimulator, Generation, SimulatorOptions};
-use bastide_verifier::{CheckId, Policy, Verifier, crypto, shipped};
+use bastide_verifier::{CheckId, Policy, PolicyFault, Verifier, crypto, shipped};
 use proptest::prelude::*;
 
 use crate::support::azure::{AzureCase, AzureMade};
@@ -170,6 +170,88 @@ fn both_implementations_agree_on_pkcs1_signatures() {
         assert!(!crypto.rsa_pkcs1_sha256_verify(&key, message, &[]));
         let padded = [&[0], signature.as_slice()].concat();
         assert!(!crypto.rsa_pkcs1_sha256_verify(&key, message, &padded));
+    }
+}
+
+#[test]
+fn an_azure_section_that_decides_nothing_or_too_much_is_refused_with_its_line() {
+    let entry = |index: &str, values: &str| {
+        format!(
+            "[[azure.pcrs]]\nindex = {index}\nsha256 = [{values}]\n{}\n",
+            policies::WINDOW
+        )
+    };
+    let (value, other) = (
+        format!("\"{}\"", "04".repeat(32)),
+        format!("\"{}\"", "00".repeat(32)),
+    );
+    let base = policies::text();
+    let lines = base.lines().count();
+    let good = entry("4", &value) + &entry("4", &other) + &entry("22", &format!("{value}, {other}"));
+    let policy = policies::parse(&(base.clone() + &good));
+    assert_eq!(policy.platform(), Platform::Azure);
+    let pins: Vec<_> = policy
+        .pins()
+        .into_iter()
+        .filter(|pin| pin.check == "azure.pcrs")
+        .collect();
+    assert_eq!(pins.len(), 4);
+    assert_eq!(pins[0].value, format!("4:{}", "04".repeat(32)));
+    assert_eq!(
+        policies::parse(&(base.clone() + "[azure]\npcrs = []\n")).platform(),
+        Platform::Azure
+    );
+    assert_eq!(policies::parse(&base).platform(), Platform::Snp);
+
+    let cases = [
+        ("[azure]\n".to_owned(), PolicyFault::Missing, None, "azure.pcrs"),
+        (entry("24", &value), PolicyFault::Value, Some(2), "from 0 to 22"),
+        (entry("16", &value), PolicyFault::Value, Some(2), "reset"),
+        (entry("23", &value), PolicyFault::Value, Some(2), "reset"),
+        (entry("-1", &value), PolicyFault::Syntax, Some(2), "-1"),
+        (entry("4", ""), PolicyFault::Value, Some(3), "at least one"),
+        (entry("4", "\"04\""), PolicyFault::Value, Some(3), "32 bytes"),
+        (
+            entry("4", &format!("{value}, {value}")),
+            PolicyFault::Duplicate,
+            Some(3),
+            "already",
+        ),
+        (
+            entry("4", &value).repeat(2),
+            PolicyFault::Duplicate,
+            Some(9),
+            "already",
+        ),
+        (
+            entry("4", &value).replace("2026-03-31", "2026-01-31"),
+            PolicyFault::Contradiction,
+            Some(5),
+            "before it begins",
+        ),
+        (
+            entry("4", &value).replace("the tests' image", " "),
+            PolicyFault::Value,
+            Some(6),
+            "reason",
+        ),
+        (
+            entry("4", &value) + "more = 1\n",
+            PolicyFault::Syntax,
+            Some(7),
+            "more",
+        ),
+    ];
+    for (section, fault, line, text) in cases {
+        let error = Policy::parse((base.clone() + &section).as_bytes()).unwrap_err();
+        assert_eq!(error.fault(), fault, "{section}: {error}");
+        assert_eq!(error.line(), line.map(|line| lines + line), "{section}: {error}");
+        assert!(error.to_string().contains(text), "{section}: {error}");
+    }
+    let ignored = base.replace("ignore = [", "ignore = [\"azure.pcrs\", ");
+    for text in [ignored.clone(), ignored + &good] {
+        let error = Policy::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.fault(), PolicyFault::Contradiction, "{error}");
     }
 }
 
