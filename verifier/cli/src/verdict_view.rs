@@ -232,11 +232,15 @@ fn facts(verdict: &Verdict) -> Vec<Tree> {
         .snp
         .iter()
         .map(|facts| named("facts of the report", facts));
+    let azure = verdict
+        .azure
+        .iter()
+        .map(|facts| named("facts of the paravisor and its vTPM", facts));
     let session = verdict
         .session
         .iter()
         .map(|facts| named("facts of the statement", facts));
-    snp.chain(session).collect()
+    snp.chain(azure).chain(session).collect()
 }
 
 /// What the verdict rests on and what it leaves out.

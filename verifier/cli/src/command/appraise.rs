@@ -8,6 +8,10 @@ use bastide_attestation::{Decision, Evidence, PolicyDigest, ReportData, UnixTime
 use bastide_verifier::{Policy, RecordedSnp, Verifier, pem_certificates};
 use clap::Args;
 
+mod azure;
+
+use azure::AzureArgs;
+
 use super::{endorsements, explain};
 use crate::console::Console;
 use crate::exit;
@@ -31,6 +35,9 @@ Examples:
   bastide appraise --snp-report report.bin --vek vcek.pem --chain ask.pem --chain ark.pem --crl ark.crl \\
       --policy ours.toml --at 2026-06-01T00:00:00Z --output json
   bastide appraise --snp-report report.bin --endorsements /var/lib/bastide/endorsements
+  bastide appraise --azure-evidence evidence.json --chain ask-ark.pem --policy azure.toml
+  bastide appraise --hcl-report hcl.bin --vek vcek.pem --chain ask-ark.pem --policy azure.toml \\
+      --tpm-quote quote.msg --tpm-signature quote.sig --tpm-pcrs pcrs.bin --quote-nonce 3a1f..
   bastide appraise --evidence evidence.cmw --policy ours.toml --sign-result auditor.key
   bastide appraise --explain snp.tcb.below_floor
 
@@ -40,27 +47,35 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present_any = ["evidence", "explain"]
+        group = "hardware",
+        required_unless_present_any = ["evidence", "explain", "azure_evidence", "hcl_report"]
     )]
     snp_report: Option<PathBuf>,
     /// Certificate of the key that signed it (VCEK or VLEK), DER or PEM
-    #[arg(long, value_name = "FILE", requires = "snp_report")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "hardware",
+        conflicts_with = "azure_evidence"
+    )]
     vek: Option<PathBuf>,
     /// Certificates above it (ASK or ASVK, and ARK), PEM or DER; may be repeated
-    #[arg(long, value_name = "FILE", requires = "snp_report")]
+    #[arg(long, value_name = "FILE", requires = "hardware")]
     chain: Vec<PathBuf>,
     /// Revocation list of the root, DER or PEM
-    #[arg(long, value_name = "FILE", requires = "snp_report")]
+    #[arg(long, value_name = "FILE", requires = "hardware")]
     crl: Option<PathBuf>,
     /// Directory that `bastide endorsements` keeps; gives what --vek, --chain and --crl don't
-    #[arg(long, value_name = "DIR", requires = "snp_report")]
+    #[arg(long, value_name = "DIR", requires = "hardware")]
     endorsements: Option<PathBuf>,
     /// REPORT_DATA that the report must have, 64 bytes in hex
     #[arg(long, value_name = "HEX", requires = "snp_report")]
     report_data: Option<ReportData>,
     /// Evidence envelope as kept by `verify --save-evidence` or `chat --save`
-    #[arg(long, value_name = "FILE", conflicts_with = "snp_report")]
+    #[arg(long, value_name = "FILE", conflicts_with = "hardware")]
     evidence: Option<PathBuf>,
+    #[command(flatten)]
+    azure: AzureArgs,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Judge as of this time (RFC 3339) instead of now
@@ -69,7 +84,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     result: ResultArgs,
     /// Explain a code and judge nothing
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["snp_report", "evidence", "sign_result"])]
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["hardware", "evidence", "sign_result"])]
     explain: Option<String>,
 }
 
@@ -89,6 +104,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         .evidence
         .as_ref()
         .or(arguments.snp_report.as_ref())
+        .or(arguments.azure.file())
         .map(|path| path.display().to_string())
         .unwrap_or_default();
     let evidence = read_evidence(arguments);
@@ -123,13 +139,19 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     Ok(verdict.decision.exit_code())
 }
 
-/// What is appraised: the envelope, or the raw report. Read once, so that a
+/// What is appraised: the envelope, the raw report, or an Azure VM's. Read once, so that a
 /// signed result names what was judged.
 fn read_evidence(arguments: &Arguments) -> Result<Vec<u8>, Fault> {
+    if let Some(read) = arguments.azure.read() {
+        return read;
+    }
     match (&arguments.evidence, &arguments.snp_report) {
         (Some(path), _) => file::read(path, MAX_ENVELOPE_FILE_BYTES),
         (None, Some(path)) => file::read(path, MAX_REPORT_BYTES),
-        (None, None) => Err(Fault::usage("usage", "--snp-report or --evidence must be given")),
+        (None, None) => Err(Fault::usage(
+            "usage",
+            "--snp-report, --hcl-report, --azure-evidence or --evidence must be given",
+        )),
     }
 }
 
@@ -149,22 +171,33 @@ fn judge(
             Err(verdict) => *verdict,
         });
     }
-    if arguments.vek.is_none() && arguments.endorsements.is_none() {
+    let azure = arguments.azure.open(bytes)?;
+    let report = azure.as_ref().map_or(bytes, |azure| azure.snp_report());
+    let own = azure.as_ref().and_then(|azure| azure.vcek.clone());
+    if arguments.vek.is_none() && arguments.endorsements.is_none() && own.is_none() {
         return Err(Fault::usage(
             "usage",
-            "--snp-report needs --vek FILE or --endorsements DIR",
+            "--snp-report and --hcl-report need --vek FILE or --endorsements DIR",
         ));
     }
     let kept = match &arguments.endorsements {
-        Some(folder) => endorsements::kept_for(bytes, folder, console)?,
+        Some(folder) => endorsements::kept_for(report, folder, console)?,
         None => endorsements::Kept::default(),
     };
-    let vek = match &arguments.vek {
-        Some(path) => one(path)?,
-        // The verifier says of a report without one what is missing.
-        None => kept.vek.unwrap_or_default(),
-    };
     let mut chain = Vec::new();
+    let vek = match (&arguments.vek, own) {
+        (_, Some(own)) => own,
+        // Azure's service gives the VCEK and its chain in one answer.
+        (Some(path), None) if azure.is_some() => {
+            let mut found = all(path)?.into_iter();
+            let vek = found.next().unwrap_or_default();
+            chain.extend(found);
+            vek
+        }
+        (Some(path), None) => one(path)?,
+        // The verifier says of a report without one what is missing.
+        (None, None) => kept.vek.unwrap_or_default(),
+    };
     for path in &arguments.chain {
         chain.extend(all(path)?);
     }
@@ -173,6 +206,10 @@ fn judge(
     }
     let crl = arguments.crl.as_ref().map(|path| one(path)).transpose()?;
     let crl = crl.or(kept.crl);
+    if let Some(azure) = azure {
+        let evidence = azure.recorded(&vek, &chain, crl.as_deref());
+        return Ok(verifier.appraise_recorded_azure(&evidence, at));
+    }
     let evidence = RecordedSnp {
         report: bytes,
         vek: &vek,

@@ -18,6 +18,7 @@ use crate::file;
 use crate::receipt_check;
 use crate::tree::Tree;
 
+mod azure;
 mod certificate;
 mod report;
 
@@ -26,7 +27,7 @@ const SCHEMA: &str = "bastide.inspect/v1";
 /// Say what a file is and what it claims; verifies nothing
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-It knows SNP reports, evidence envelopes, receipts, policies, and certificates and revocation
+It knows SNP reports, HCL reports, evidence envelopes, receipts, policies, and certificates and revocation
 lists in DER or PEM.
 -v and --output json show digests whole.
 
@@ -93,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
 fn recognise(bytes: &[u8], path: &Path) -> Result<(&'static str, Fields), Fault> {
     let unknown = |detail: String| {
         let mut message = format!(
-            "`{}` is neither an SNP report, an evidence envelope, a receipt, a certificate nor a policy",
+            "`{}` is neither an SNP report, an HCL report, an evidence envelope, a receipt, a certificate nor a policy",
             path.display()
         );
         if !detail.is_empty() {
@@ -111,6 +112,9 @@ fn recognise(bytes: &[u8], path: &Path) -> Result<(&'static str, Fields), Fault>
         [0x30, 0x82, ..] => of_der(bytes).map_err(unknown),
         // CBOR tag 18: COSE_Sign1.
         [0xd2, ..] => receipt(bytes).map(|fields| ("receipt", fields)).map_err(unknown),
+        [b'H', b'C', b'L', b'A', ..] => azure::hcl_report(bytes)
+            .map(|fields| ("HCL report", fields))
+            .map_err(unknown),
         // CBOR map.
         [0xa0..=0xbf, ..] => evidence(bytes)
             .map(|fields| ("evidence envelope", fields))
@@ -152,11 +156,19 @@ fn evidence(bytes: &[u8]) -> Result<Fields, String> {
             text("path length", evidence.proof.path.len()),
         ],
     ));
-    if let PlatformEvidence::Snp(report) = &evidence.platform {
-        fields.push(match SnpReport::parse(report.as_slice()) {
-            Ok(report) => part("SNP report", report::fields(&report)),
-            Err(error) => text("SNP report", format!("unreadable: {error}")),
-        });
+    match &evidence.platform {
+        PlatformEvidence::Snp(report) => fields.push(snp_report(report.as_slice())),
+        PlatformEvidence::AzureVtpm { hcl_report, quote } => {
+            fields.push(match azure::hcl_report(hcl_report) {
+                Ok(fields) => part("HCL report", fields),
+                Err(error) => text("HCL report", format!("unreadable: {error}")),
+            });
+            fields.push(match azure::quote(quote) {
+                Ok(fields) => part("TPM quote", fields),
+                Err(error) => text("TPM quote", format!("unreadable: {error}")),
+            });
+        }
+        _ => {}
     }
     let endorsements = &evidence.endorsements;
     for (name, der) in std::iter::once(("VCEK or VLEK", &endorsements.vek))
@@ -174,6 +186,13 @@ fn evidence(bytes: &[u8]) -> Result<Fields, String> {
         });
     }
     Ok(fields)
+}
+
+fn snp_report(bytes: &[u8]) -> (String, Field) {
+    match SnpReport::parse(bytes) {
+        Ok(report) => part("SNP report", report::fields(&report)),
+        Err(error) => text("SNP report", format!("unreadable: {error}")),
+    }
 }
 
 fn of_der(der: &[u8]) -> Result<(&'static str, Fields), String> {

@@ -3,6 +3,7 @@
 //! the workspace's end-to-end tests.
 
 mod appraise;
+mod azure;
 mod endorsements;
 mod inspect;
 mod measure;

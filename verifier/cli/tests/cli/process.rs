@@ -44,10 +44,15 @@ pub(crate) fn finish(output: Output) -> Run {
 
 /// Recorded SNP evidence: `BASTIDE_VECTORS`, else beside the workspace.
 pub(crate) fn snp_vectors() -> Option<PathBuf> {
+    vectors("snp")
+}
+
+/// Recorded evidence of one kind, likewise.
+pub(crate) fn vectors(kind: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
     let folder = std::env::var_os("BASTIDE_VECTORS")
         .map_or(beside, PathBuf::from)
-        .join("snp");
+        .join(kind);
     if folder.is_dir() {
         return Some(folder);
     }
