@@ -7,8 +7,8 @@
 //! |---|---|---|---|
 //! | instance-identity | chain, CRL, VCEK or VLEK, signature, chip | 2 | 99 a signature, 96 revoked, else 97 |
 //! | configuration | guest policy, platform info, VMPL, ID block, host data, debug build | 2 | 96 |
-//! | executables | launch measurement, signature | 3, as of the boot | 33 |
-//! | file-system | model manifest, statement vouched for by REPORT_DATA | 2 | 32 |
+//! | executables | launch measurement, on Azure the vTPM's quote and its PCRs, signature | 3, as of the boot | 33 |
+//! | file-system | model manifest, statement vouched for by REPORT_DATA or the vTPM's quote | 2 | 32 |
 //! | hardware | form, product, version, TCB, chain, signature | 2 | 32 a TCB below the floor, else 97 |
 //! | runtime-opaque | signature, debug, migration, memory aliases | 2 | 96 |
 //!
@@ -129,11 +129,12 @@ const CONFIGURATION: Basis = &[
     "session.debug",
     "snp.report.signature",
 ];
-const EXECUTABLES: Basis = &["snp.launch_measurement", "snp.report.signature"];
+const EXECUTABLES: Basis = &["snp.launch_measurement", "azure.", "snp.report.signature"];
 const FILES: Basis = &[
     "model.",
     "session.statement",
     "session.report_data",
+    "azure.",
     "snp.report.signature",
 ];
 const HARDWARE: Basis = &[
@@ -155,6 +156,7 @@ const SIGNATURES: Basis = &[
     "snp.report.signature",
     "snp.vek.signature",
     "snp.chain.intermediate",
+    "azure.quote.signature",
 ];
 
 fn rests_on(check: &Check, basis: Basis) -> bool {
@@ -230,7 +232,7 @@ impl TrustVector {
             }),
             configuration: claim(verdict, CONFIGURATION, 2, |_| 96),
             executables: claim(verdict, EXECUTABLES, 3, |check| {
-                if check.id == "snp.launch_measurement" {
+                if matches!(check.id, "snp.launch_measurement" | "azure.pcrs") {
                     33
                 } else {
                     99
