@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bastide_endorsements::kds::KdsAddress;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::server::{LONGEST_LEASE, Limits, MOST_TOKENS};
@@ -15,6 +16,10 @@ const EXAMPLES: &str = "\
 Examples:
   In an SEV-SNP guest, listening to the host's relay over vsock:
     bastide-enclave serve --model /models/bastide-5m --listen vsock:4433 --vek /etc/bastide/vcek.der
+
+  The same, with a directory that is filled from AMD's key server, where the guest may reach it:
+    bastide-enclave serve --model /models/bastide-5m --listen vsock:4433 \
+        --endorsements /var/lib/bastide/endorsements --kds https://kdsintf.amd.com
 
   On any machine, with a build that can simulate (nothing is confidential):
     bastide-enclave serve --model enclave/engine/models/bastide-5m --attester simulator
@@ -75,6 +80,13 @@ pub struct ServeArgs {
     /// The ARK's revocation list to send along, DER or PEM.
     #[arg(long, value_name = "FILE", requires = "vek")]
     pub crl: Option<PathBuf>,
+    /// Directory of endorsements, as `bastide endorsements` keeps it; read anew for every report.
+    #[arg(long, value_name = "DIR")]
+    pub endorsements: Option<PathBuf>,
+    /// AMD's key server (https://kdsintf.amd.com) or a mirror, to ask for what nobody else has;
+    /// nothing is asked without it.
+    #[arg(long, value_name = "URL")]
+    pub kds: Option<KdsAddress>,
     /// Also write the ready line to this file.
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
@@ -287,5 +299,7 @@ mod tests {
         );
         assert!(serve(&["--report-pace-ms", "10001"]).is_err());
         assert!(serve(&["--chain", "c.pem"]).is_err());
+        assert!(serve(&["--kds", "https://kdsintf.amd.com", "--endorsements", "d"]).is_ok());
+        assert!(serve(&["--kds", "kdsintf.amd.com"]).is_err());
     }
 }

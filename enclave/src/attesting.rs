@@ -4,21 +4,48 @@
 use std::sync::Arc;
 
 use bastide_attestation::Attester;
-use bastide_attester::device::{self, DeviceOptions, EndorsementFiles, Source};
+use bastide_attester::device::{self, DeviceOptions, EndorsementFiles, EndorsementSource, Source};
+use bastide_endorsements::Store;
 
 use crate::args::{AttesterChoice, ServeArgs};
+use crate::endorsing::{Courier, Endorser};
 use crate::error::StartError;
+
+/// An attester, and who brings it endorsements.
+pub struct Opened {
+    /// The attester.
+    pub attester: Arc<dyn Attester>,
+    /// Endorsements besides files and the host's table.
+    pub endorser: Option<Arc<Endorser>>,
+    /// Fetches for the endorser, as long as it runs.
+    pub courier: Option<Courier>,
+}
+
+impl core::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Opened")
+            .field("attester", &self.attester.name())
+            .field("endorser", &self.endorser)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Opens the chosen attester.
 ///
 /// # Errors
 /// [`StartError`] if there is no such device, or no simulator in this build.
-pub fn open(args: &ServeArgs) -> Result<Arc<dyn Attester>, StartError> {
+pub fn open(args: &ServeArgs) -> Result<Opened, StartError> {
     let source = match args.attester {
         AttesterChoice::Auto => Source::Auto,
         AttesterChoice::SevGuest => Source::SevGuest,
         AttesterChoice::ConfigfsTsm => Source::ConfigfsTsm,
-        AttesterChoice::Simulator => return simulator(args),
+        AttesterChoice::Simulator => {
+            return simulator(args).map(|attester| Opened {
+                attester,
+                endorser: None,
+                courier: None,
+            });
+        }
     };
     if args.simulated_generation.is_some() {
         return Err(StartError::Usage {
@@ -30,13 +57,38 @@ pub fn open(args: &ServeArgs) -> Result<Arc<dyn Attester>, StartError> {
         chain: args.chain.clone(),
         crl: args.crl.clone(),
     });
+    let (endorser, courier) = endorser(args)?;
     let options = DeviceOptions {
         endorsements,
+        source: endorser
+            .as_ref()
+            .map(|endorser| -> Arc<dyn EndorsementSource> { Arc::<Endorser>::clone(endorser) }),
         ..DeviceOptions::default()
     };
-    device::open(source, &options)
-        .map(Arc::from)
-        .map_err(StartError::Attester)
+    let attester = device::open(source, &options).map_err(StartError::Attester)?;
+    Ok(Opened {
+        attester: Arc::from(attester),
+        endorser,
+        courier,
+    })
+}
+
+/// Who brings endorsements, if a directory or a server is named.
+fn endorser(args: &ServeArgs) -> Result<(Option<Arc<Endorser>>, Option<Courier>), StartError> {
+    let store = match (&args.endorsements, &args.kds) {
+        (None, _) => None,
+        (Some(folder), None) => Some(Store::open(folder)),
+        (Some(folder), Some(_)) => Some(Store::create(folder)),
+    };
+    let store = store.transpose().map_err(StartError::Endorsements)?;
+    match (&args.kds, store) {
+        (None, None) => Ok((None, None)),
+        (None, Some(store)) => Ok((Some(Arc::new(Endorser::offline(store))), None)),
+        (Some(address), store) => {
+            let (endorser, courier) = Endorser::with_kds(store, address.clone());
+            Ok((Some(endorser), Some(courier)))
+        }
+    }
 }
 
 #[cfg(feature = "simulator")]
@@ -46,9 +98,9 @@ fn simulator(args: &ServeArgs) -> Result<Arc<dyn Attester>, StartError> {
     use crate::args::SimulatedGeneration;
     use crate::clock;
 
-    if args.vek.is_some() {
+    if args.vek.is_some() || args.endorsements.is_some() || args.kds.is_some() {
         return Err(StartError::Usage {
-            what: "--vek, --chain and --crl are for hardware: the simulator makes its own",
+            what: "--vek, --chain, --crl, --endorsements and --kds are for hardware: the simulator makes its own",
         });
     }
     let generation = match args.simulated_generation {

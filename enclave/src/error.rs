@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use bastide_attestation::AttesterError;
 use bastide_attested_tls::{IdentityError, LaneError};
+use bastide_endorsements::StoreError;
 use bastide_engine::LoadError;
 
 use crate::identity::NoRandomness;
 
 const UNENDORSED: &str = "get this chip's VCEK or VLEK, its chain and CRL from the host or from AMD's key server, and give \
-                          their files with `--vek`, `--chain` and `--crl`";
+                          their files with `--vek`, `--chain` and `--crl`; or a directory of `bastide endorsements sync` \
+                          with `--endorsements`; or let the enclave ask with `--kds`";
 
 /// Why the enclave doesn't start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,9 @@ pub enum StartError {
     /// There is nothing to attest with.
     #[error("no evidence can be produced here")]
     Attester(#[source] AttesterError),
+    /// The directory of endorsements can't be used.
+    #[error("the directory of endorsements can't be used")]
+    Endorsements(#[source] StoreError),
     /// The TLS identity could not be made.
     #[error("the TLS identity can't be made")]
     Identity(#[from] IdentityError),
@@ -95,6 +100,7 @@ impl StartError {
             Self::Model { source, .. } => source.code(),
             Self::Attester(AttesterError::Unendorsed { .. }) => "start.unendorsed",
             Self::Attester(_) => "start.attester",
+            Self::Endorsements(_) => "start.endorsements",
             Self::Identity(_) => "start.identity",
             Self::Lane(error) | Self::SelfAttestation(error) => error.code(),
             Self::Threads(_) => "start.threads",
@@ -125,6 +131,9 @@ impl StartError {
                 "start it inside an SEV-SNP guest whose kernel offers configfs-tsm or /dev/sev-guest, as a user who \
                  may open it; to try it without hardware, use a build with the `simulator` feature",
             ),
+            Self::Endorsements(_) => {
+                Some("make it with `bastide endorsements sync` or `import`, and let this user read it")
+            }
             Self::Model { .. } => {
                 Some("copy the model directory again, whole, and compare it with its manifest.json")
             }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `args`, `error`, `ready` | the command's surface: flags, refusals to start, the ready line |
 //! | `startup`, `drain`, `attesting` | the way up, the way down, where evidence comes from |
+//! | `endorsing` | what AMD says of the chip: a directory, and AMD's key server if told so |
 //! | `server` | connections, their states and deadlines, paths |
 //! | `api` | OpenAI's requests, answers and errors as data |
 //! | `inference`, `model` | generations on threads of their own |
@@ -27,6 +28,7 @@ pub mod attesting;
 mod clock;
 pub mod configuration;
 pub mod drain;
+pub mod endorsing;
 pub mod error;
 pub mod hardening;
 pub mod identity;

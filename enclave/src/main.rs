@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bastide_enclave::args::{Cli, Command, ServeArgs};
+use bastide_enclave::attesting::Opened;
 use bastide_enclave::drain::Lifecycle;
 use bastide_enclave::error::StartError;
 use bastide_enclave::startup::{Enclave, Ended, Settings};
@@ -44,7 +45,11 @@ fn serve(args: &ServeArgs) -> Result<Ended, StartError> {
     telemetry::install().map_err(|_| StartError::Telemetry)?;
     hardening::silence_panics();
     hardening::harden().map_err(StartError::Hardening)?;
-    let attester = attesting::open(args)?;
+    let Opened {
+        attester,
+        endorser,
+        courier,
+    } = attesting::open(args)?;
     let settings = Settings {
         model: args.model.clone(),
         listen: args.listen,
@@ -58,9 +63,12 @@ fn serve(args: &ServeArgs) -> Result<Ended, StartError> {
         .map_err(StartError::Runtime)?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
+        if let Some(courier) = courier {
+            tokio::spawn(courier.run());
+        }
         // Loading a large model takes long, and an attester may hang.
         let enclave = tokio::select! {
-            started = Enclave::start(settings, attester) => started?,
+            started = Enclave::start_endorsed(settings, attester, endorser) => started?,
             () = signals.next() => return Ok(Ended::Drained),
         };
         tokio::spawn(signals.obey(enclave.life()));

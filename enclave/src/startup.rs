@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attestation::{Attester, Binder};
-use bastide_attested_tls::{EnclaveFacts, LaneHealth, LaneLimits, LaneM, ServerIdentity};
+use bastide_attestation::{Attester, AttesterError, Binder};
+use bastide_attested_tls::{EnclaveFacts, LaneError, LaneHealth, LaneLimits, LaneM, ServerIdentity};
 use tokio::net::TcpListener;
 use tokio::time::{interval, timeout};
 
@@ -16,6 +16,7 @@ use crate::args::ListenAddress;
 use crate::clock;
 use crate::configuration::configuration_digest;
 use crate::drain::Lifecycle;
+use crate::endorsing::Endorser;
 use crate::error::StartError;
 use crate::identity::{Boot, random};
 use crate::inference::Inference;
@@ -68,6 +69,19 @@ impl Enclave {
     /// # Errors
     /// [`StartError`] says what is missing and what to do.
     pub async fn start(settings: Settings, attester: Arc<dyn Attester>) -> Result<Self, StartError> {
+        Self::start_endorsed(settings, attester, None).await
+    }
+
+    /// As [`Self::start`], with who fetches endorsements for the attester: what
+    /// is on its way when it first attests is waited for.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is missing and what to do.
+    pub async fn start_endorsed(
+        settings: Settings,
+        attester: Arc<dyn Attester>,
+        endorser: Option<Arc<Endorser>>,
+    ) -> Result<Self, StartError> {
         let Settings {
             model: dir,
             listen,
@@ -97,9 +111,7 @@ impl Enclave {
         };
         let lane = LaneM::start(attester, facts, lane_limits).map_err(StartError::Lane)?;
         let identity = ServerIdentity::generate()?;
-        lane.attest(Binder::new(random()?))
-            .await
-            .map_err(StartError::SelfAttestation)?;
+        attest_self(&lane, endorser.as_deref()).await?;
         let metrics = Arc::new(Metrics::new());
         let inference = Inference::start(&model, limits.generations, limits.queue, &metrics)
             .map_err(StartError::Threads)?;
@@ -190,6 +202,24 @@ impl Enclave {
             LaneHealth::Unattestable(_) => Ended::Unattestable,
         }
     }
+}
+
+/// Shows that evidence can be made before anybody asks for it.
+async fn attest_self(lane: &LaneM, endorser: Option<&Endorser>) -> Result<(), StartError> {
+    let first = lane.attest(Binder::new(random()?)).await;
+    let error = match (first, endorser) {
+        (Ok(_), _) => return Ok(()),
+        (Err(error), None) => error,
+        (Err(error), Some(endorser)) => {
+            let unendorsed = matches!(&error, LaneError::Attester(AttesterError::Unendorsed { .. }));
+            if unendorsed && endorser.arrival().await {
+                let again = lane.attest(Binder::new(random()?)).await;
+                return again.map(drop).map_err(StartError::SelfAttestation);
+            }
+            error
+        }
+    };
+    Err(StartError::SelfAttestation(error))
 }
 
 /// Takes the enclave down when it can't attest any more: sessions that are

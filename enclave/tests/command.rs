@@ -68,6 +68,15 @@ fn wrong_flags_are_usage_errors() {
         &["--max-tokens"],
     );
     refused(
+        &run(&["serve", "--endorsements", "/nowhere/at/all"], &model()),
+        1,
+        &[
+            "start.endorsements",
+            "/nowhere/at/all",
+            "bastide endorsements sync",
+        ],
+    );
+    refused(
         &run(&["serve", "--simulated-generation", "turin"], &model()),
         2,
         &["--attester simulator"],

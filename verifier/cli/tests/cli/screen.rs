@@ -18,8 +18,18 @@ fn help_is_on_stdout_short_and_has_examples_and_exit_codes() {
     }
     assert!(help.stdout.lines().count() < 70, "{}", help.stdout);
     for command in [
-        "verify", "appraise", "chat", "proxy", "receipt", "inspect", "policy", "key", "result", "explain",
+        "verify",
+        "appraise",
+        "chat",
+        "proxy",
+        "receipt",
+        "inspect",
+        "policy",
+        "key",
+        "result",
+        "explain",
         "measure",
+        "endorsements",
     ] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.code, 0);
