@@ -83,7 +83,7 @@ pub struct ServeArgs {
     /// Directory of endorsements, as `bastide endorsements` keeps it; read anew for every report.
     #[arg(long, value_name = "DIR")]
     pub endorsements: Option<PathBuf>,
-    /// AMD's key server (https://kdsintf.amd.com) or a mirror, to ask for what nobody else has;
+    /// AMD's key server, `https://kdsintf.amd.com`, or a mirror, to ask for what nobody else has;
     /// nothing is asked without it.
     #[arg(long, value_name = "URL")]
     pub kds: Option<KdsAddress>,
