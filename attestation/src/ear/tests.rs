@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
 const CHECKS: &[&str] = &[
+    "platform.allowed",
     "snp.report.form",
     "snp.report.key_info",
     "snp.report.product",
@@ -22,10 +23,19 @@ const CHECKS: &[&str] = &[
     "snp.tcb.reported",
     "snp.policy.debug",
     "snp.policy.migrate_ma",
+    "snp.policy.bits",
+    "snp.platform.known",
     "snp.platform.alias_check",
+    "snp.platform.bits",
     "snp.vmpl",
     "snp.id_block",
+    "snp.author_key",
     "snp.launch_measurement",
+    "snp.chip_id",
+    "snp.host_data",
+    "snp.memory_bus",
+    "azure.quote.signature",
+    "azure.pcrs",
     "session.statement",
     "session.report_data",
     "session.binding",
@@ -57,6 +67,9 @@ fn verdict(change: &[(&str, Status)]) -> Verdict {
         checks,
         roots: Vec::new(),
         simulated: false,
+        uncovered: Vec::new(),
+        platform: None,
+        azure: None,
         snp: None,
         gpus: Vec::new(),
         session: None,
@@ -157,6 +170,39 @@ fn what_failed_is_said_and_contraindicated() {
     let unbound = verdict(&[("session.binding", Status::Fail)]);
     let claims = EarClaims::new(&unbound, &CONTEXT).unwrap();
     assert_eq!(claims.status(), TrustTier::Contraindicated);
+}
+
+#[test]
+fn a_claim_without_its_checks_is_not_made() {
+    for missing in [
+        "snp.launch_measurement",
+        "snp.chain.root",
+        "snp.policy.debug",
+        "model.manifest",
+    ] {
+        let mut short = verdict(&[]);
+        short.checks.retain(|check| check.id != missing);
+        let vector = TrustVector::of(&short);
+        assert!(
+            vector
+                .claims()
+                .into_iter()
+                .any(|(_, _, claim)| claim == TrustworthinessClaim::NONE),
+            "{missing}"
+        );
+    }
+}
+
+#[test]
+fn hardware_with_a_known_vulnerability_is_genuine_and_a_warning() {
+    let mut open = verdict(&[]);
+    open.uncovered = vec!["AMD-SB-3034".to_owned()];
+    let claims = EarClaims::new(&open, &CONTEXT).unwrap();
+    assert_eq!(claims.vector().hardware.value(), 32);
+    assert_eq!(claims.status(), TrustTier::Warning);
+    // Nothing is said of hardware that was not verified.
+    open.checks.retain(|check| check.id != "snp.report.signature");
+    assert_eq!(TrustVector::of(&open).hardware, TrustworthinessClaim::NONE);
 }
 
 #[test]
@@ -270,7 +316,7 @@ proptest! {
                 concerned += 1;
             }
         }
-        let apart = ["session.binding", "gpu.evidence"].contains(&id);
+        let apart = ["session.binding", "gpu.evidence", "snp.memory_bus"].contains(&id);
         prop_assert_eq!(concerned == 0, apart, "{}", id);
     }
 

@@ -5,14 +5,16 @@
 //!
 //! | claim | checks it rests on | affirmed as | failed as |
 //! |---|---|---|---|
-//! | instance-identity | chain, CRL, VCEK or VLEK, signature, chip | 2 | 99 a signature, 96 revoked, else 97 |
+//! | instance-identity | chain, CRL, VCEK or VLEK, signature, chip; Azure's vTPM | 2 | 99 a signature, 96 revoked, else 97 |
 //! | configuration | guest policy, platform info, VMPL, ID block, host data, debug build | 2 | 96 |
-//! | executables | launch measurement, on Azure the vTPM's quote and its PCRs, signature | 3, as of the boot | 33 |
-//! | file-system | model manifest, statement vouched for by REPORT_DATA or the vTPM's quote | 2 | 32 |
-//! | hardware | form, product, version, TCB, chain, signature | 2 | 32 a TCB below the floor, else 97 |
+//! | executables | launch measurement, signature; on Azure the vTPM's quote and its PCRs | 3, as of the boot | 33 a measurement or a PCR, else 99 |
+//! | file-system | model manifest, statement vouched for by REPORT_DATA or the vTPM's quote | 2 | 32 the model, else 99 |
+//! | hardware | form, product, version, TCB, chain, signature | 2; 32 with an advisory that the policy's floor leaves open | 32 a TCB below the floor, 99 a signature, else 97 |
 //! | runtime-opaque | signature, debug, migration, memory aliases | 2 | 96 |
 //!
-//! Storage and sourced data are never claimed.
+//! Storage and sourced data are never claimed. "Runtime-opaque" is about other
+//! software on the machine, as AR4SI defines it: whoever taps the memory's
+//! wires is in the verdict, as `snp.memory_bus`, and in no claim.
 
 use crate::result::{Check, Decision, Status, Verdict};
 
@@ -108,86 +110,125 @@ pub struct TrustVector {
     pub runtime_opaque: TrustworthinessClaim,
 }
 
-/// Checks that a claim rests on, by what their ids begin with.
-type Basis = &'static [&'static str];
+/// Checks, by what their ids begin with.
+type Ids = &'static [&'static str];
 
-const INSTANCE: Basis = &[
-    "snp.chain.",
-    "snp.crl",
-    "snp.vek.",
-    "snp.key",
-    "snp.chip",
-    "snp.report.signature",
-];
-const CONFIGURATION: Basis = &[
-    "snp.policy.",
-    "snp.platform.",
-    "snp.vmpl",
-    "snp.id_block",
-    "snp.author_key",
-    "snp.host_data",
-    "session.debug",
-    "snp.report.signature",
-];
-const EXECUTABLES: Basis = &["snp.launch_measurement", "azure.", "snp.report.signature"];
-const FILES: Basis = &[
-    "model.",
-    "session.statement",
-    "session.report_data",
-    "azure.",
-    "snp.report.signature",
-];
-const HARDWARE: Basis = &[
-    "snp.report.",
-    "snp.product",
-    "snp.report_version",
-    "snp.tcb",
-    "snp.chain.",
-    "snp.vek.",
-];
-const OPAQUE: Basis = &[
-    "snp.report.signature",
-    "snp.policy.debug",
-    "snp.policy.migrate",
-    "snp.platform.alias_check",
-];
+/// What a claim rests on.
+struct Rule {
+    /// Every check of these that a verdict has must have passed.
+    rests_on: Ids,
+    /// Without these there is nothing to affirm.
+    needs: Ids,
+    /// Value if all of it passed.
+    affirmed: u8,
+}
+
+const INSTANCE: Rule = Rule {
+    rests_on: &[
+        "snp.chain.",
+        "snp.crl",
+        "snp.vek.",
+        "snp.key",
+        "snp.chip_id",
+        "snp.report.signature",
+        "azure.hcl_report",
+        "azure.runtime_data",
+        "azure.attestation_key",
+        "azure.quote.",
+    ],
+    needs: &["snp.chain.root", "snp.vek.signature", "snp.report.signature"],
+    affirmed: 2,
+};
+const CONFIGURATION: Rule = Rule {
+    rests_on: &[
+        "platform.",
+        "snp.policy.",
+        "snp.platform.",
+        "snp.vmpl",
+        "snp.id_block",
+        "snp.author_key",
+        "snp.host_data",
+        "session.debug",
+        "snp.report.signature",
+    ],
+    needs: &["snp.policy.debug", "snp.report.signature"],
+    affirmed: 2,
+};
+const EXECUTABLES: Rule = Rule {
+    rests_on: &["snp.launch_measurement", "snp.report.signature", "azure."],
+    needs: &["snp.launch_measurement", "snp.report.signature"],
+    affirmed: 3,
+};
+const FILES: Rule = Rule {
+    rests_on: &[
+        "model.",
+        "session.statement",
+        "session.report_data",
+        "snp.report.signature",
+        "azure.",
+    ],
+    needs: &["model.manifest", "session.statement", "snp.report.signature"],
+    affirmed: 2,
+};
+const HARDWARE: Rule = Rule {
+    rests_on: &[
+        "snp.report.",
+        "snp.product",
+        "snp.report_version",
+        "snp.tcb",
+        "snp.chain.",
+        "snp.vek.",
+    ],
+    needs: &["snp.chain.root", "snp.tcb.reported", "snp.report.signature"],
+    affirmed: 2,
+};
+const OPAQUE: Rule = Rule {
+    rests_on: &[
+        "snp.report.signature",
+        "snp.policy.debug",
+        "snp.policy.migrate_ma",
+        "snp.platform.alias_check",
+    ],
+    needs: &[
+        "snp.report.signature",
+        "snp.policy.debug",
+        "snp.policy.migrate_ma",
+        "snp.platform.alias_check",
+    ],
+    affirmed: 2,
+};
 /// Checks whose failing means that a signature is not what it claims to be.
-const SIGNATURES: Basis = &[
+const SIGNATURES: Ids = &[
     "snp.report.signature",
     "snp.vek.signature",
     "snp.chain.intermediate",
     "azure.quote.signature",
 ];
 
-fn rests_on(check: &Check, basis: Basis) -> bool {
-    basis.iter().any(|prefix| check.id.starts_with(prefix))
+fn is_one_of(check: &Check, ids: Ids) -> bool {
+    ids.iter().any(|prefix| check.id.starts_with(prefix))
 }
 
-/// `affirmed` if there are such checks and all passed; `failed` of the first
-/// that failed; no claim otherwise.
-fn claim(
-    verdict: &Verdict,
-    basis: Basis,
-    affirmed: u8,
-    failed: impl Fn(&Check) -> u8,
-) -> TrustworthinessClaim {
-    let mut relevant = verdict
-        .checks
-        .iter()
-        .filter(|check| rests_on(check, basis))
-        .peekable();
-    if relevant.peek().is_none() {
-        return TrustworthinessClaim::NONE;
-    }
-    let mut all_passed = true;
-    for check in relevant {
-        match check.status {
-            Status::Pass => {}
-            Status::Fail => return TrustworthinessClaim(failed(check)),
-            Status::Skip | Status::Unknown | Status::NotProvable => all_passed = false,
+impl Rule {
+    /// Affirmed if all is there and all passed; `failed` of the first check
+    /// that failed; no claim otherwise.
+    fn claim(&self, verdict: &Verdict, failed: impl Fn(&Check) -> u8) -> TrustworthinessClaim {
+        let mut all_passed = self
+            .needs
+            .iter()
+            .all(|id| verdict.checks.iter().any(|check| check.id == *id));
+        for check in &verdict.checks {
+            if !is_one_of(check, self.rests_on) {
+                continue;
+            }
+            match check.status {
+                Status::Pass => {}
+                Status::Fail => return TrustworthinessClaim(failed(check)),
+                Status::Skip | Status::Unknown | Status::NotProvable => all_passed = false,
+            }
         }
+        TrustworthinessClaim(if all_passed { self.affirmed } else { 0 })
     }
-    TrustworthinessClaim(if all_passed { affirmed } else { 0 })
 }
 
 impl TrustVector {
@@ -220,9 +261,17 @@ impl TrustVector {
             };
         }
         let revoked = verdict.code == Some("snp.crl.revoked");
+        let hardware = if verdict.uncovered.is_empty() {
+            HARDWARE
+        } else {
+            Rule {
+                affirmed: 32,
+                ..HARDWARE
+            }
+        };
         Self {
-            instance_identity: claim(verdict, INSTANCE, 2, |check| {
-                if rests_on(check, SIGNATURES) {
+            instance_identity: INSTANCE.claim(verdict, |check| {
+                if is_one_of(check, SIGNATURES) {
                     99
                 } else if check.id == "snp.crl" && revoked {
                     96
@@ -230,27 +279,30 @@ impl TrustVector {
                     97
                 }
             }),
-            configuration: claim(verdict, CONFIGURATION, 2, |_| 96),
-            executables: claim(verdict, EXECUTABLES, 3, |check| {
+            configuration: CONFIGURATION.claim(verdict, |_| 96),
+            executables: EXECUTABLES.claim(verdict, |check| {
                 if matches!(check.id, "snp.launch_measurement" | "azure.pcrs") {
                     33
                 } else {
                     99
                 }
             }),
-            file_system: claim(verdict, FILES, 2, |check| {
-                if check.id.starts_with("model.") { 32 } else { 99 }
-            }),
-            hardware: claim(verdict, HARDWARE, 2, |check| {
+            file_system: FILES.claim(
+                verdict,
+                |check| {
+                    if check.id.starts_with("model.") { 32 } else { 99 }
+                },
+            ),
+            hardware: hardware.claim(verdict, |check| {
                 if check.id.starts_with("snp.tcb") {
                     32
-                } else if rests_on(check, SIGNATURES) {
+                } else if is_one_of(check, SIGNATURES) {
                     99
                 } else {
                     97
                 }
             }),
-            runtime_opaque: claim(verdict, OPAQUE, 2, |check| {
+            runtime_opaque: OPAQUE.claim(verdict, |check| {
                 if check.id == "snp.report.signature" {
                     99
                 } else {
