@@ -81,7 +81,15 @@ const fn decision(exit: u8) -> &'static str {
 
 /// What there is to say about a code, if it is known.
 pub(crate) fn explain(code: &str) -> Option<Explanation> {
-    all().find(|explanation| explanation.code == code)
+    let of_family = || {
+        codes::FAMILIES.iter().find(|family| {
+            code.strip_prefix(family.code)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    all()
+        .find(|explanation| explanation.code == code)
+        .or_else(|| of_family().map(ours))
 }
 
 /// What there is to say about a check of a verdict, if there is such a check.
@@ -96,7 +104,8 @@ pub(crate) fn explain_check(name: &str) -> Option<CheckExplanation> {
         })
 }
 
-/// Every code: first the verifier's in its order, then ours.
+/// Every code: first the verifier's in its order, then ours. Families of codes
+/// that share an explanation are not in it.
 pub(crate) fn all() -> impl Iterator<Item = Explanation> {
     let verifier = Rejection::ALL.iter().map(|rejection| {
         let exit = rejection.decision().exit_code();
@@ -110,7 +119,11 @@ pub(crate) fn all() -> impl Iterator<Item = Explanation> {
             policy_keys: keys::of(rejection.code()),
         }
     });
-    let ours = codes::OURS.iter().map(|known| Explanation {
+    verifier.chain(codes::OURS.iter().map(ours))
+}
+
+fn ours(known: &Known) -> Explanation {
+    Explanation {
         code: known.code,
         exit: known.exit,
         decision: decision(known.exit),
@@ -118,8 +131,7 @@ pub(crate) fn all() -> impl Iterator<Item = Explanation> {
         likely: Some(known.likely).filter(|likely| *likely != known.means),
         remedy: Some(known.remedy),
         policy_keys: keys::of(known.code),
-    });
-    verifier.chain(ours)
+    }
 }
 
 #[cfg(test)]

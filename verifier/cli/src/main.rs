@@ -8,6 +8,7 @@
 //! | `proxy` | the local API server in front of attested nodes |
 //! | `answer_stream`, `receipt_check` | when an answer counts as complete |
 //! | `policy_source`, `key_file`, `result_signing` | which policy counts, and whose signatures |
+//! | `policy_document`, `policy_edit`, `policy_lint`, `policy_changes`, `policy_cases` | policies as texts to pin in, check, compare and test |
 //! | `verdict_view`, `tree`, `escape`, `paint`, `console` | what people see |
 //!
 //! It refuses to send a byte of a prompt anywhere but over an
@@ -29,12 +30,19 @@ mod gate;
 mod key_file;
 mod nearest;
 mod paint;
+mod policy_cases;
+mod policy_changes;
+mod policy_document;
+mod policy_edit;
+mod policy_lint;
 mod policy_source;
 mod progress;
 mod proxy;
 mod receipt_check;
+mod recorded;
 mod result_signing;
 mod saved;
+mod text_diff;
 mod tree;
 mod verdict_view;
 

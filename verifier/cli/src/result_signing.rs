@@ -124,6 +124,43 @@ impl Signer<'_> {
 #[cfg(test)]
 mod tests {
     use super::nonce;
+    use bastide_attestation::{Check, Decision, Status, TrustVector, UnixTime};
+    use bastide_verifier::CheckId;
+
+    /// Checks that no claim of AR4SI is about; they still decide.
+    const APART: [&str; 3] = ["snp.memory_bus", "session.binding", "gpu.evidence"];
+
+    #[test]
+    fn every_check_of_the_verifier_is_part_of_a_claim_or_known_not_to_be() {
+        let verdict = |skipped: Option<CheckId>| {
+            let mut verdict =
+                crate::gate::without_evidence(Decision::Accepted, "x", String::new(), UnixTime::from_secs(0));
+            verdict.checks = CheckId::ALL
+                .iter()
+                .map(|id| Check {
+                    id: id.name(),
+                    status: if Some(*id) == skipped {
+                        Status::Skip
+                    } else {
+                        Status::Pass
+                    },
+                    expected: String::new(),
+                    got: String::new(),
+                    basis: id.basis(),
+                })
+                .collect();
+            TrustVector::of(&verdict)
+        };
+        let whole = verdict(None);
+        for id in CheckId::ALL {
+            let apart = APART.iter().any(|prefix| id.name().starts_with(prefix));
+            assert!(
+                apart || verdict(Some(*id)) != whole,
+                "{} is part of no claim",
+                id.name()
+            );
+        }
+    }
 
     #[test]
     fn nonces_have_the_lengths_that_eat_allows() {

@@ -332,6 +332,34 @@ pub(super) const OURS: &[Known] = &[
         "remove one of them",
     ),
     known(
+        "policy.pin_terms",
+        USAGE,
+        "a pin lacks its window or its reason",
+        "an option was left out, or an entry of the file",
+        "say --not-before, --not-after and --reason",
+    ),
+    known(
+        "policy.pin_evidence",
+        USAGE,
+        "the evidence says nothing of what is to be pinned",
+        "a report alone names no model",
+        "leave it out of --what, or give the envelope",
+    ),
+    known(
+        "policy.pins_malformed",
+        MALFORMED,
+        "the file of pins isn't what its format says",
+        "something else than sets of pins is in it",
+        "give entries like those of a policy, as `bastide measure` writes them",
+    ),
+    known(
+        "policy.tests_malformed",
+        MALFORMED,
+        "the file of tests, or an expectation beside evidence, isn't what its format says",
+        "a key or a code is mistyped",
+        "`bastide policy test --help` shows the form",
+    ),
+    known(
         "policy.simulated",
         REJECTED,
         "the evidence rests on simulated hardware, and nobody allowed that",
@@ -458,6 +486,20 @@ pub(super) const OURS: &[Known] = &[
         "check what was named",
     ),
     known(
+        "input.no_evidence",
+        USAGE,
+        "there is no evidence where it was looked for",
+        "the folder holds neither envelopes nor reports with their certificates",
+        "`bastide policy test --help` says what evidence looks like",
+    ),
+    known(
+        "input.too_many",
+        USAGE,
+        "there is more evidence than can be judged at once",
+        "a folder too high up was named",
+        "name fewer folders",
+    ),
+    known(
         "input.pem",
         MALFORMED,
         "the file isn't PEM of the kind that was asked for",
@@ -493,6 +535,20 @@ pub(super) const OURS: &[Known] = &[
         "read the output to its end: the receipt comes last",
     ),
     known(
+        "measure.window",
+        USAGE,
+        "the window of the entries is empty",
+        "--not-after is before --not-before",
+        "exchange them, or correct one",
+    ),
+    known(
+        "measure.too_many",
+        USAGE,
+        "more shapes were asked for than are computed at once",
+        "vCPU counts, types and features multiply",
+        "ask for fewer at a time",
+    ),
+    known(
         "usage",
         USAGE,
         "the command line is not one that is known",
@@ -505,5 +561,44 @@ pub(super) const OURS: &[Known] = &[
         "this program or its machine failed",
         "a fault of this program",
         "report it, with what was done",
+    ),
+];
+
+/// Codes that share a beginning and an explanation: those of launch digests.
+pub(super) const FAMILIES: &[Known] = &[
+    known(
+        "measure.ovmf",
+        MALFORMED,
+        "the OVMF image can't be measured; the message says which part isn't what its format says",
+        "another file was named, or the image was built without SEV-SNP",
+        "give the OVMF.fd that the guest is launched with, whole",
+    ),
+    known(
+        "measure.kernel",
+        USAGE,
+        "kernel, initrd or command line can't be measured with this OVMF image",
+        "the image has no place for their hashes",
+        "use an image built for direct boot (OvmfPkg/AmdSev)",
+    ),
+    known(
+        "measure.id_block",
+        USAGE,
+        "no ID block can be made of what was given",
+        "the key is no P-384 key, or the guest policy is none",
+        "give an EC key on P-384 in PEM, and the policy that the guest is launched with",
+    ),
+    known(
+        "measure.vcpu",
+        USAGE,
+        "the vCPU type, signature or features are none that can be measured",
+        "a name is mistyped",
+        "`bastide measure --help` lists the types",
+    ),
+    known(
+        "measure.vmm",
+        USAGE,
+        "how this VMM sets up a guest isn't known, or not verified",
+        "its launch digests were never compared with a real one's",
+        "ask the provider for the measurement and its provenance",
     ),
 ];

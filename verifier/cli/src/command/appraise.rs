@@ -2,10 +2,10 @@
 //! conformance suites. It opens no connection, and what only a live session
 //! can prove is skipped by name.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bastide_attestation::{Decision, Evidence, PolicyDigest, ReportData, UnixTime, Verdict};
-use bastide_verifier::{Policy, RecordedSnp, Verifier, pem_certificates};
+use bastide_verifier::{Policy, RecordedSnp, Verifier};
 use clap::Args;
 
 mod azure;
@@ -17,15 +17,10 @@ use crate::console::Console;
 use crate::exit;
 use crate::fault::{Fault, with_causes};
 use crate::policy_source::{self, PolicyArgs};
+use crate::recorded::{MAX_ENVELOPE_FILE_BYTES, all, one, report};
 use crate::result_signing::ResultArgs;
 use crate::verdict_view::{self, Subject};
 use crate::{clock, file, gate};
-
-const MAX_CERTIFICATES_BYTES: usize = 1024 * 1024;
-const MAX_REPORT_BYTES: usize = 64 * 1024;
-const PEM_BEGIN: &[u8] = b"-----BEGIN ";
-/// Enough to read any envelope and to say that a longer one is too long.
-pub(super) const MAX_ENVELOPE_FILE_BYTES: usize = 1024 * 1024;
 
 /// Judge recorded evidence offline
 #[derive(Debug, Args)]
@@ -147,7 +142,7 @@ fn read_evidence(arguments: &Arguments) -> Result<Vec<u8>, Fault> {
     }
     match (&arguments.evidence, &arguments.snp_report) {
         (Some(path), _) => file::read(path, MAX_ENVELOPE_FILE_BYTES),
-        (None, Some(path)) => file::read(path, MAX_REPORT_BYTES),
+        (None, Some(path)) => report(path),
         (None, None) => Err(Fault::usage(
             "usage",
             "--snp-report, --hcl-report, --azure-evidence or --evidence must be given",
@@ -218,34 +213,6 @@ fn judge(
         report_data: arguments.report_data,
     };
     Ok(verifier.appraise_recorded(&evidence, at))
-}
-
-/// What a file holds: the blocks of PEM, or its bytes as DER, for the verifier to judge.
-fn all(path: &Path) -> Result<Vec<Vec<u8>>, Fault> {
-    let bytes = file::read(path, MAX_CERTIFICATES_BYTES)?;
-    if bytes.is_empty() {
-        let message = format!(
-            "`{}` is empty; a certificate or revocation list was expected",
-            path.display()
-        );
-        return Err(Fault::malformed("input.empty", message));
-    }
-    if !bytes.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
-        return Ok(vec![bytes]);
-    }
-    pem_certificates(&bytes)
-        .map_err(|error| Fault::malformed("input.pem", format!("`{}`: {error}", path.display())))
-}
-
-fn one(path: &Path) -> Result<Vec<u8>, Fault> {
-    let mut found = all(path)?;
-    match (found.pop(), found.len()) {
-        (Some(only), 0) => Ok(only),
-        (_, more) => Err(Fault::malformed(
-            "input.pem",
-            format!("`{}`: expected one PEM block, found {}", path.display(), more + 1),
-        )),
-    }
 }
 
 fn unreadable(fault: &Fault, (policy, digest): &(String, PolicyDigest), at: UnixTime) -> Verdict {

@@ -9,13 +9,13 @@ use bastide_verifier::{Policy, pem_certificates};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::appraise::MAX_ENVELOPE_FILE_BYTES;
 use crate::console::Console;
 use crate::escape::{brief, line};
 use crate::exit;
 use crate::fault::{Fault, with_causes};
 use crate::file;
 use crate::receipt_check;
+use crate::recorded::MAX_ENVELOPE_FILE_BYTES;
 use crate::tree::Tree;
 
 mod azure;

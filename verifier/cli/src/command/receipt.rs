@@ -10,12 +10,12 @@ use bastide_verifier::Verifier;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::appraise::MAX_ENVELOPE_FILE_BYTES;
 use crate::console::Console;
 use crate::escape::brief;
 use crate::fault::{Fault, with_causes};
 use crate::policy_source::{self, PolicyArgs};
 use crate::receipt_check::{self, Bodies};
+use crate::recorded::MAX_ENVELOPE_FILE_BYTES;
 use crate::tree::Tree;
 use crate::verdict_view::{self, Subject};
 use crate::{clock, exit, file, gate};

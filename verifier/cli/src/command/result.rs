@@ -7,7 +7,6 @@ use bastide_attestation::{Decision, Ear, EarError, TrustTier, UnixTime, sha256};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::appraise::MAX_ENVELOPE_FILE_BYTES;
 use crate::advice;
 use crate::console::Console;
 use crate::escape::{brief, line};
@@ -16,6 +15,7 @@ use crate::fault::{Fault, with_causes};
 use crate::file;
 use crate::gate::SIMULATED_NOT_ALLOWED;
 use crate::key_file;
+use crate::recorded::MAX_ENVELOPE_FILE_BYTES;
 use crate::result_signing::{Nonce, nonce};
 use crate::tree::Tree;
 
@@ -158,14 +158,14 @@ fn verify(arguments: &VerifyArguments, console: &Console) -> Result<u8, Fault> {
             ));
         }
     }
-    if let Some(Nonce(nonce)) = &arguments.nonce {
-        if claims.nonce() != Some(nonce.as_slice()) {
-            let got = claims.nonce().map_or_else(|| "none".to_owned(), hex::encode);
-            return Err(refused(
-                "result.nonce",
-                format!("expected nonce {}, got {got}", hex::encode(nonce)),
-            ));
-        }
+    if let Some(Nonce(nonce)) = &arguments.nonce
+        && claims.nonce() != Some(nonce.as_slice())
+    {
+        let got = claims.nonce().map_or_else(|| "none".to_owned(), hex::encode);
+        return Err(refused(
+            "result.nonce",
+            format!("expected nonce {}, got {got}", hex::encode(nonce)),
+        ));
     }
     if claims.simulated() && claims.decision() == Decision::Accepted && !arguments.allow_simulated {
         return Err(refused(

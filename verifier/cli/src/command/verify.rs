@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     let gate = Gate::new(policy, arguments.policy.allow_simulated);
     let started = Instant::now();
     let outcome = block_on(async {
-        let what = format!("waiting for {} to prove itself", node);
+        let what = format!("waiting for {node} to prove itself");
         Ok(progress::shown(console, &what, gate.connect(node)).await)
     })?;
     let (verdict, evidence, exit) = match outcome {

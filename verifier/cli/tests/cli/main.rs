@@ -7,9 +7,11 @@ mod azure;
 mod endorsements;
 mod inspect;
 mod measure;
+mod policy;
 mod process;
 mod proxy;
 mod receipt;
+mod schema;
 mod screen;
 mod signatures;
 

@@ -261,6 +261,49 @@ fn a_signed_result_is_held_against_key_verdict_evidence_and_nonce_and_keeps_its_
 }
 
 #[test]
+fn a_result_of_simulated_hardware_is_contraindicated_and_wants_its_own_permission() {
+    let folder = Folder::new();
+    let (key, result) = (folder.key("auditor"), folder.path("result.cose"));
+    let evidence = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../policies/tests/evidence/genoa.cmw")
+        .display()
+        .to_string();
+    let judged = run(&[
+        "appraise",
+        "--evidence",
+        &evidence,
+        "--policy",
+        "development",
+        "--at",
+        "2026-06-01T00:00:00Z",
+        "--allow-simulated",
+        "--sign-result",
+        &key,
+        "--result-out",
+        &result,
+    ]);
+    assert_eq!(judged.code, 0, "{judged:?}");
+    let key = format!("{key}.pub");
+    let verify = [
+        "result",
+        "verify",
+        &result,
+        "--key",
+        &key,
+        "--evidence",
+        &evidence,
+    ];
+    refused(&run(&verify), 10, "simulated.not_allowed");
+    let allowed = run(&[&verify[..], &["--allow-simulated", "--output", "json"]].concat());
+    assert_eq!(allowed.code, 0, "{allowed:?}");
+    let result = &allowed.json()["result"];
+    assert_eq!(
+        (&result["decision"], &result["status"], &result["simulated"]),
+        (&"accepted".into(), &"contraindicated".into(), &true.into())
+    );
+}
+
+#[test]
 fn a_result_is_never_overwritten_and_a_wrong_key_is_found_before_anything_else() {
     let folder = Folder::new();
     let (result, key, verdict, evidence) = signed_refusal(&folder);
