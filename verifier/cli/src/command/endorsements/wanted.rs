@@ -9,9 +9,9 @@ use bastide_attestation::{Evidence, PlatformEvidence};
 use bastide_endorsements::Name;
 use clap::{Args, ValueEnum};
 
-use crate::command::appraise::MAX_ENVELOPE_FILE_BYTES;
 use crate::fault::{Fault, with_causes};
 use crate::file;
+use crate::recorded::MAX_ENVELOPE_FILE_BYTES;
 
 /// Whose endorsements.
 #[derive(Debug, Args)]
