@@ -7,6 +7,7 @@ use bastide_attestation::snp::SnpReport;
 use bastide_attestation::{EpochStatement, TimeSource, sha384};
 
 use crate::azure::{PCR_NAMES, Vtpm};
+use crate::hexadecimal as hex;
 use crate::snp::{Authentic, key_name};
 
 /// Facts of a report.

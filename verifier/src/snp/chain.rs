@@ -3,11 +3,9 @@
 //! hash to a pin; their order does not matter.
 
 use core::fmt::{self, Write as _};
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 
 use bastide_attestation::snp::{Product, SigningKey};
-use bastide_attestation::{SpkiDigest, UnixTime, binding, sha256};
+use bastide_attestation::{SpkiDigest, UnixTime};
 
 use crate::anchors::{Anchor, Pin, SIMULATION_KEYS};
 use crate::certificate::{Certificate, PublicKey, common_name};
@@ -17,38 +15,14 @@ use crate::ledger::{CheckId, Ledger, Refused};
 use crate::policy::CrlMode;
 use crate::rejection::Rejection;
 use crate::snp::Trust;
+use crate::snp::memo::Digests;
+
+pub(crate) use crate::snp::memo::Memo;
 
 /// Most certificates that are looked at.
 const MAX_CHAIN: usize = 8;
 /// Most characters of a foreign name in a verdict.
 const MAX_NAME: usize = 40;
-
-/// Signatures that were verified before: issuer key and the signed object, byte
-/// for byte. Whether a signature verifies never changes; whether a certificate
-/// is valid, pinned or revoked is decided anew each time.
-#[derive(Debug, Default)]
-pub(crate) struct Memo(Mutex<VecDeque<(SpkiDigest, Vec<u8>)>>);
-
-impl Memo {
-    /// A chain, its CRL and the leaves of a few dozen nodes: at most 1 MiB.
-    const CAPACITY: usize = 64;
-
-    fn knows(&self, issuer: &SpkiDigest, whole: &[u8]) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .any(|(known_issuer, known)| known_issuer == issuer && known == whole)
-    }
-
-    fn remember(&self, issuer: SpkiDigest, whole: &[u8]) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() == Self::CAPACITY {
-            known.pop_front();
-        }
-        known.push_back((issuer, whole.to_vec()));
-    }
-}
 
 /// A certificate authority's key that a signature may be verified with.
 #[derive(Debug, Clone, Copy)]
@@ -62,20 +36,39 @@ pub(crate) struct IssuerKey<'a> {
 impl IssuerKey<'_> {
     /// Whether this key signed `tbs`, which is a part of `whole`.
     pub(crate) fn signed(&self, trust: &Trust<'_>, whole: &[u8], tbs: &[u8], signature: &[u8]) -> bool {
+        self.verify(trust, whole, tbs, signature, None)
+    }
+
+    /// Whether this key signed an authority's certificate.
+    fn signed_authority(&self, trust: &Trust<'_>, (digests, certificate): &Candidate<'_>) -> bool {
+        let (tbs, signature) = (certificate.tbs, certificate.signature);
+        self.verify(trust, certificate.der, tbs, signature, Some(*digests))
+    }
+
+    fn verify(
+        &self,
+        trust: &Trust<'_>,
+        whole: &[u8],
+        tbs: &[u8],
+        signature: &[u8],
+        digests: Option<Digests>,
+    ) -> bool {
         // `whole` contains `tbs` and the signature, and so stands for both.
         if trust.memo.knows(&self.spki, whole) {
             return true;
         }
         let holds = trust.crypto.rsa_pss_sha384_verify(self.key, tbs, signature);
         if holds {
-            trust.memo.remember(self.spki, whole);
+            trust.memo.remember(self.spki, whole, digests);
         }
         holds
     }
 }
 
-/// Certificates that came, each with the digest of its key; on the stack.
-type Candidates<'a> = [Option<(SpkiDigest, Certificate<'a>)>; MAX_CHAIN];
+/// A certificate that came, with its digests.
+type Candidate<'a> = (Digests, Certificate<'a>);
+/// All of them; on the stack.
+type Candidates<'a> = [Option<Candidate<'a>>; MAX_CHAIN];
 
 /// A chain that ends in a pin, verified and not revoked as far as is known.
 #[derive(Debug)]
@@ -116,7 +109,7 @@ pub(crate) fn verify_chain<'t, 'a>(
                 "something else",
             )
         })?;
-        *slot = Some((binding::spki_digest(certificate.spki), certificate));
+        *slot = Some((trust.memo.digests_of(&certificate), certificate));
     }
 
     let candidates = || {
@@ -125,11 +118,8 @@ pub(crate) fn verify_chain<'t, 'a>(
             .iter()
             .filter(move |anchor| anchor.issues == kind && anchor.products.contains(&product))
     };
-    let found = candidates().find_map(|anchor| {
-        let (_, root) = find_pinned(&certificates, &anchor.root)?;
-        Some((anchor, root))
-    });
-    let Some((anchor, root)) = found else {
+    let found = candidates().find_map(|anchor| Some((anchor, find_pinned(&certificates, &anchor.root)?)));
+    let Some((anchor, pinned @ (_, root))) = found else {
         let expected = match candidates()
             .map(|anchor| anchor.name.as_str())
             .collect::<Vec<_>>()
@@ -148,7 +138,7 @@ pub(crate) fn verify_chain<'t, 'a>(
         key: require_fit(root, root, anchor.root_name(), CheckId::Root, trust.now, ledger)?,
         spki: anchor.root.spki,
     };
-    require_signed(root, &root_key, CheckId::Root, trust, ledger)?;
+    require_signed(pinned, &root_key, CheckId::Root, trust, ledger)?;
     ledger.pass_against(
         CheckId::Root,
         format!("{} sha256:{}", anchor.name, anchor.root.spki),
@@ -156,7 +146,7 @@ pub(crate) fn verify_chain<'t, 'a>(
     );
 
     let id = CheckId::Intermediate;
-    let Some((_, intermediate)) = find_pinned(&certificates, &anchor.intermediate) else {
+    let Some(pinned @ (_, intermediate)) = find_pinned(&certificates, &anchor.intermediate) else {
         let expected = format!(
             "{} sha256:{}",
             anchor.intermediate_name(),
@@ -177,7 +167,7 @@ pub(crate) fn verify_chain<'t, 'a>(
         trust.now,
         ledger,
     )?;
-    require_signed(intermediate, &root_key, id, trust, ledger)?;
+    require_signed(pinned, &root_key, id, trust, ledger)?;
     ledger.pass_against(
         id,
         format!("{} sha256:{}", anchor.name, anchor.intermediate.spki),
@@ -196,15 +186,9 @@ pub(crate) fn verify_chain<'t, 'a>(
 }
 
 /// The certificate that a pin names: its key, and the certificate as a whole if that is pinned.
-fn find_pinned<'c, 'a>(
-    certificates: &'c Candidates<'a>,
-    pin: &Pin,
-) -> Option<&'c (SpkiDigest, Certificate<'a>)> {
-    certificates.iter().flatten().find(|(spki, certificate)| {
-        *spki == pin.spki
-            && pin
-                .certificate
-                .is_none_or(|pinned| pinned == sha256(&[certificate.der]))
+fn find_pinned<'c, 'a>(certificates: &'c Candidates<'a>, pin: &Pin) -> Option<&'c Candidate<'a>> {
+    certificates.iter().flatten().find(|(digests, _)| {
+        digests.spki == pin.spki && pin.certificate.is_none_or(|pinned| pinned == digests.certificate)
     })
 }
 
@@ -253,13 +237,13 @@ fn require_fit<'a>(
 }
 
 fn require_signed(
-    certificate: &Certificate<'_>,
+    candidate: &Candidate<'_>,
     issuer: &IssuerKey<'_>,
     id: CheckId,
     trust: &Trust<'_>,
     ledger: &mut Ledger,
 ) -> Result<(), Refused> {
-    if issuer.signed(trust, certificate.der, certificate.tbs, certificate.signature) {
+    if issuer.signed_authority(trust, candidate) {
         return Ok(());
     }
     Err(ledger.fail(
@@ -356,7 +340,7 @@ fn describe(certificates: &Candidates<'_>) -> String {
     certificates
         .iter()
         .flatten()
-        .map(|(spki, certificate)| {
+        .map(|(Digests { spki, .. }, certificate)| {
             let mark = if SIMULATION_KEYS.contains(spki) {
                 " (SIMULATED)"
             } else {
