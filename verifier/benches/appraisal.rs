@@ -1,6 +1,6 @@
-//! How long an appraisal takes, against the signature verifications that it
-//! cannot do without. Evidence is the tests' own Genoa evidence, RSA-4096 and
-//! P-384 like AMD's.
+//! How long an appraisal takes, on aws-lc-rs and on ring, against the bare
+//! signature verifications that it cannot do without. Evidence is the tests' own
+//! Genoa evidence, RSA-4096 and P-384 like AMD's. Beside `sev`: `tests/peers`.
 
 #[path = "../tests/support/mod.rs"]
 #[expect(
@@ -12,13 +12,15 @@ mod support;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bastide_attestation::Appraiser;
+use bastide_attestation::{Appraiser, Evidence, Untrusted};
 use bastide_verifier::{Verifier, crypto};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 use support::keys::{RsaKey, VekKey};
-use support::pki::Kind;
+use support::pki::{CertificateSpec, Kind};
 use support::{Case, Made, NOW, expectation, policies};
+
+const PROVIDERS: [(&str, &dyn crypto::Crypto); 2] = [("aws-lc-rs", &crypto::AwsLc), ("ring", &crypto::Ring)];
 
 /// The bare verifications that one appraisal needs: some of RSA-PSS, one of P-384.
 struct Primitives {
@@ -51,62 +53,129 @@ impl Primitives {
     }
 }
 
-fn benchmark(criterion: &mut Criterion) {
-    let made = Case::new(Kind::Genoa).make();
-    let evidence = made.evidence();
-    let policy = policies::with(&[]);
-    let verifier = Verifier::new(policy.clone());
-    let primitives = Primitives::new(&made);
-    let appraise = |verifier: &Verifier| {
-        verifier
-            .appraise(black_box(&evidence), &expectation(), NOW)
-            .is_ok()
-    };
-    let first = || appraise(&Verifier::new(policy.clone()));
-    let limit = |rsa| primitives.verify(crypto::provider(), rsa);
-    assert!(
-        first() && appraise(&verifier) && limit(3),
-        "everything is accepted"
-    );
+/// How much a verifier remembers when it is asked.
+#[derive(Clone, Copy)]
+enum Remembers {
+    Nothing,
+    /// The pinned root and intermediate; the leaf is new.
+    Chain,
+    /// The leaf, too.
+    Leaf,
+}
 
-    let mut group = criterion.benchmark_group("appraisal");
-    group.bench_function("first: 3 RSA-PSS, 1 P-384", |bencher| bencher.iter(first));
-    group.bench_function("first, limit: the bare verifications", |bencher| {
-        bencher.iter(|| limit(3));
-    });
-    group.bench_function("again: 1 P-384", |bencher| bencher.iter(|| appraise(&verifier)));
-    group.bench_function("again, limit: the bare verification", |bencher| {
-        bencher.iter(|| limit(0));
-    });
-    let ring = || primitives.verify(&crypto::Ring, 3);
-    group.bench_function("first, limit with ring", |bencher| bencher.iter(ring));
-    group.finish();
+impl Remembers {
+    const ALL: [Self; 3] = [Self::Nothing, Self::Chain, Self::Leaf];
 
-    // Interleaved, so that a change of the machine's speed falls on both sides.
-    for (name, ours, bare) in [
-        (
-            "first",
-            &first as &dyn Fn() -> bool,
-            &(|| limit(3)) as &dyn Fn() -> bool,
-        ),
-        ("again", &|| appraise(&verifier), &|| limit(0)),
-    ] {
-        let (ours, bare) = interleaved(ours, bare);
-        let ratio = ours.as_secs_f64() / bare.as_secs_f64();
-        println!("{name}: {ours:?} against {bare:?} of bare verification, {ratio:.3} times");
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "full",
+            Self::Chain => "chain remembered",
+            Self::Leaf => "leaf remembered",
+        }
+    }
+
+    /// RSA-PSS verifications that are left.
+    const fn rsa(self) -> usize {
+        match self {
+            Self::Nothing => 3,
+            Self::Chain => 1,
+            Self::Leaf => 0,
+        }
     }
 }
 
-/// Median times of two things done in turns.
-fn interleaved(left: &dyn Fn() -> bool, right: &dyn Fn() -> bool) -> (Duration, Duration) {
+/// Evidence, and other evidence under the very same chain.
+struct Subject {
+    evidence: Untrusted<Evidence>,
+    other: Untrusted<Evidence>,
+}
+
+impl Subject {
+    fn new(made: &Made) -> Self {
+        let mut leaf = CertificateSpec::leaf(Kind::Genoa);
+        leaf.serial = vec![1];
+        let other = Made {
+            vek: leaf.sign(),
+            ..made.clone()
+        };
+        Self {
+            evidence: made.evidence(),
+            other: other.evidence(),
+        }
+    }
+
+    fn accepts(verifier: &Verifier, evidence: &Untrusted<Evidence>) -> bool {
+        verifier
+            .appraise(black_box(evidence), &expectation(), NOW)
+            .is_ok()
+    }
+
+    /// A verifier that remembers so much and no more.
+    fn verifier(&self, remembers: Remembers, crypto: &'static dyn crypto::Crypto) -> Verifier {
+        let verifier = Verifier::with_crypto(policies::with(&[]), crypto);
+        assert!(match remembers {
+            Remembers::Nothing => true,
+            Remembers::Chain => Self::accepts(&verifier, &self.other),
+            Remembers::Leaf => Self::accepts(&verifier, &self.evidence),
+        });
+        verifier
+    }
+}
+
+fn benchmark(criterion: &mut Criterion) {
+    let made = Case::new(Kind::Genoa).make();
+    let (subject, primitives) = (Subject::new(&made), Primitives::new(&made));
+    for remembers in Remembers::ALL {
+        let mut group = criterion.benchmark_group(remembers.name());
+        for (name, crypto) in PROVIDERS {
+            group.bench_function(name, |bencher| {
+                bencher.iter_batched_ref(
+                    || subject.verifier(remembers, crypto),
+                    |verifier| assert!(Subject::accepts(verifier, &subject.evidence)),
+                    BatchSize::SmallInput,
+                );
+            });
+            group.bench_function(format!("{name}, bare verifications"), |bencher| {
+                bencher.iter(|| assert!(primitives.verify(crypto, remembers.rsa())));
+            });
+        }
+        group.finish();
+    }
+
+    println!("medians, in turns:");
+    for remembers in Remembers::ALL {
+        for (name, crypto) in PROVIDERS {
+            let (ours, bare) = interleaved(
+                &|| subject.verifier(remembers, crypto),
+                &|verifier| Subject::accepts(verifier, &subject.evidence),
+                &|| primitives.verify(crypto, remembers.rsa()),
+            );
+            let ratio = ours.as_secs_f64() / bare.as_secs_f64();
+            let work = remembers.name();
+            println!("  {work}, {name}: {ours:?} against {bare:?} of bare verification, {ratio:.3} times");
+        }
+    }
+}
+
+/// Median times of an appraisal and of bare verifications, done in turns, so
+/// that a change of the machine's speed falls on both.
+fn interleaved(
+    prepare: &dyn Fn() -> Verifier,
+    ours: &dyn Fn(&Verifier) -> bool,
+    bare: &dyn Fn() -> bool,
+) -> (Duration, Duration) {
     let timed = |work: &dyn Fn() -> bool| {
         let start = Instant::now();
         assert!(work(), "everything is accepted");
         start.elapsed()
     };
-    let (mut lefts, mut rights): (Vec<_>, Vec<_>) = (0..501).map(|_| (timed(left), timed(right))).unzip();
-    lefts.sort();
-    rights.sort();
+    let turn = || {
+        let verifier = prepare();
+        (timed(&|| ours(&verifier)), timed(bare))
+    };
+    let (mut lefts, mut rights): (Vec<_>, Vec<_>) = (0..501).map(|_| turn()).unzip();
+    lefts.sort_unstable();
+    rights.sort_unstable();
     (lefts[250], rights[250])
 }
 

@@ -61,19 +61,15 @@ impl<'a> Extensions<'a> {
     /// Reads every extension, and says whether one occurs twice.
     fn read(explicit: Element<'a>) -> Result<(Self, bool), Fault> {
         let list = sequence(explicit.content, "extensions")?;
-        let mut extensions = Self { list, count: 0 };
-        let (mut rest, mut duplicate) = (list, false);
+        let mut seen: [&[u8]; MAX_EXTENSIONS] = [&[]; MAX_EXTENSIONS];
+        let (mut rest, mut count, mut duplicate) = (list, 0, false);
         while !rest.is_empty() {
-            if extensions.count == MAX_EXTENSIONS {
-                return Err(Fault("at most 32 extensions"));
-            }
             let oid = read_extension(&mut rest)?.oid;
-            duplicate |= extensions
-                .iter()
-                .take(extensions.count)
-                .any(|earlier| earlier.oid == oid);
-            extensions.count += 1;
+            duplicate |= seen.iter().take(count).any(|earlier| *earlier == oid);
+            *seen.get_mut(count).ok_or(Fault("at most 32 extensions"))? = oid;
+            count += 1;
         }
+        let extensions = Self { list, count };
         Ok((extensions, duplicate))
     }
 
