@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Verify(verify::Arguments),
-    Appraise(appraise::Arguments),
+    Appraise(Box<appraise::Arguments>),
     Chat(chat::Arguments),
     Proxy(proxy::Arguments),
     Receipt(receipt::Arguments),

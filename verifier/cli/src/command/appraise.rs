@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         .evidence
         .as_ref()
         .or(arguments.snp_report.as_ref())
-        .or(arguments.azure.file())
+        .or_else(|| arguments.azure.file())
         .map(|path| path.display().to_string())
         .unwrap_or_default();
     let evidence = read_evidence(arguments);

@@ -12,7 +12,8 @@ pub(super) fn hcl_report(bytes: &[u8]) -> Result<Fields, String> {
     let mut fields = vec![text("version", report.version()), snp_report(report.snp_report())];
     fields.push(match RuntimeData::parse(report.runtime_data()) {
         Ok(data) => {
-            let flag = |flag: Option<bool>| flag.map_or("not said".to_owned(), |flag| flag.to_string());
+            let flag =
+                |flag: Option<bool>| flag.map_or_else(|| "not said".to_owned(), |flag| flag.to_string());
             let key = data.attestation_key.fingerprint();
             part(
                 "runtime data",
