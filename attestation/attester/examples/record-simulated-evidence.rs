@@ -1,15 +1,15 @@
 //! Records evidence of the simulator, for what reads evidence from files:
 //! `cargo run -p bastide-attester --features simulator --example record-simulated-evidence -- FOLDER SECONDS`.
-//! Writes `genoa` and `turin` below FOLDER, made at SECONDS since 1970; each
-//! run draws new keys. Below each lie the parts, and the envelope with them.
+//! Writes `genoa`, `turin` and `azure` below FOLDER, made at SECONDS since 1970;
+//! each run draws new keys. Below each lie the parts, and the envelope with them.
 
 use std::path::PathBuf;
 
 use bastide_attestation::{
-    Attester as _, Binder, BootId, EpochStatement, Evidence, GpuSeedKind, KeyThumbprint, ManifestDigest,
+    Attester, Binder, BootId, EpochStatement, Evidence, GpuSeedKind, KeyThumbprint, ManifestDigest,
     PlatformEvidence, PolicyDigest, Salt, StatementDigest, TimeSource, Tree, UnixTime, binding,
 };
-use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
+use bastide_attester::simulator::{AzureSimulator, Generation, Simulator, SimulatorOptions};
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -19,14 +19,17 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         .and_then(|text| text.to_str()?.parse().ok())
         .ok_or("expected seconds since 1970 after the folder")?;
     for generation in Generation::ALL {
-        record(&folder.join(generation.to_string()), generation, seconds)?;
+        let options = SimulatorOptions::new(generation, UnixTime::from_secs(seconds));
+        let attester = Simulator::new(options)?;
+        record(&folder.join(generation.to_string()), &attester, seconds)?;
     }
-    Ok(())
+    let options = SimulatorOptions::new(Generation::Genoa, UnixTime::from_secs(seconds));
+    record(&folder.join("azure"), &AzureSimulator::new(options)?, seconds)
 }
 
 fn record(
     folder: &std::path::Path,
-    generation: Generation,
+    attester: &dyn Attester,
     seconds: u64,
 ) -> Result<(), Box<dyn core::error::Error>> {
     let salt = Salt::new([0x77; 32]);
@@ -52,20 +55,24 @@ fn record(
     }
     .encode();
 
-    let options = SimulatorOptions::new(generation, UnixTime::from_secs(seconds));
-    let attestation = Simulator::new(options)?.attest(&statement)?;
-    let PlatformEvidence::Snp(report) = &attestation.platform else {
-        return Err("the simulator gave no SNP report".into());
-    };
+    let attestation = attester.attest(&statement)?;
+    std::fs::create_dir_all(folder)?;
+    match &attestation.platform {
+        PlatformEvidence::Snp(report) => std::fs::write(folder.join("report.bin"), report.as_slice())?,
+        PlatformEvidence::AzureVtpm { hcl_report, quote } => {
+            std::fs::write(folder.join("hcl-report.bin"), hcl_report)?;
+            std::fs::write(folder.join("quote.msg"), &quote.message)?;
+            std::fs::write(folder.join("quote.sig"), &quote.signature)?;
+        }
+        _ => return Err("the simulator gave evidence of another kind".into()),
+    }
     let endorsements = &attestation.endorsements;
     let [ask, ark] = endorsements.chain.as_slice() else {
         return Err("the simulator gave no chain of two".into());
     };
-    std::fs::create_dir_all(folder)?;
     let crl = endorsements.crl.as_deref().unwrap_or_default();
     for (name, bytes) in [
-        ("report.bin", report.as_slice()),
-        ("vcek.der", &endorsements.vek),
+        ("vcek.der", endorsements.vek.as_slice()),
         ("ask.der", ask),
         ("ark.der", ark),
         ("crl.der", crl),
