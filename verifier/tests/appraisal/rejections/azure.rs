@@ -16,7 +16,7 @@ const EVIDENCE: &[(Rejection, &str, Change)] = {
     use Rejection as R;
     &[
         (R::HclMalformed, "another file", |c| {
-            c.numbers.push((0, 0x7f45_4c46))
+            c.numbers.push((0, 0x7f45_4c46));
         }),
         (R::HclMalformed, "no runtime data", |c| c.numbers.push((0x4d0, 0))),
         (R::HclMalformed, "runtime data beyond the end", |c| {
@@ -80,7 +80,7 @@ const EVIDENCE: &[(Rejection, &str, Change)] = {
             c.runtime = c.runtime.replace("[\"sign\"]", "[\"encrypt\"]");
         }),
         (R::RuntimeDataMalformed, "no JSON", |c| {
-            c.runtime = "HCLAkPub".into()
+            c.runtime = "HCLAkPub".into();
         }),
         (R::QuoteMalformed, "a byte after the quote", |c| {
             c.quote.trailing = vec![0];
