@@ -33,7 +33,7 @@ Every command ends with one of these, and every refusal names one rejection code
 | `evidence.malformed` | 30 | the envelope isn't what its format says |
 | `simulated.not_allowed` | 10 | simulated hardware without `--allow-simulated` |
 
-Receipts: `receipt.malformed` (30), `receipt.missing`, `receipt.signature`, `receipt.key`, `receipt.statement`, `receipt.model`, `receipt.nonce`, `receipt.request`, `receipt.response` (10). Answers cut on their way: `stream.*`. Files: `input.*`; policies: `policy.*` with the line. The proxy itself: `proxy.*`. A node's own refusals: `api.*`. Between connection and answer: `session.lease_over`, `session.busy`, `session.request`; `output.closed` is whoever reads the output going away.
+Receipts: `receipt.malformed` (30), `receipt.missing`, `receipt.signature`, `receipt.key`, `receipt.statement`, `receipt.model`, `receipt.nonce`, `receipt.request`, `receipt.response` (10). Answers cut on their way: `stream.*`. Files: `input.*`; policies: `policy.*` with the line. The proxy itself: `proxy.*`. A node's own refusals: `api.*`. Between connection and answer: `session.lease_over`, `session.busy`, `session.request`; `output.closed` is whoever reads the output going away. Launch digests: `measure.ovmf.*` (30); `measure.kernel.*`, `measure.vcpu.*`, `measure.vmm.*`, `measure.id_block.*`, `measure.window`, `measure.too_many` (2).
 
 Signed results: `result.malformed` (30), `result.signature`, `result.key`, `result.verdict`, `result.evidence`, `result.nonce` (10). Signatures of policies: `policy.not_signed` (10), `policy.signatures_malformed` (30), `policy.signers` (2). `bastide explain CODE` says more of each of these.
 
