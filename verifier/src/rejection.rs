@@ -284,11 +284,11 @@ rejections! {
         "the policy pins PCRs and no quote came with the HCL report",
         "give the quote, its signature and the PCR values too";
     AzureNotAllowed = "azure.not_allowed", Rejected,
-        "this is an Azure VM, where a paravisor of Azure's stands between guest and hardware, and the policy has no [azure] section",
+        "this is an Azure VM, where a paravisor of Azure's stands between guest and hardware, and the policy has no azure section",
         "use a policy that is written for Azure VMs, if you accept their paravisor";
     AzureRequired = "azure.required", Rejected,
         "the policy is for Azure VMs, and this is a bare SEV-SNP report, which no PCRs come with",
-        "use a policy without an [azure] section for nodes that are no Azure VMs";
+        "use a policy without an azure section for nodes that are no Azure VMs";
     PcrNotAllowed = "azure.pcr.not_allowed", Rejected,
         "a PCR that the policy pins has another value, or the quote is not over it",
         "compare the values with those of the image you trust, and pin these";
