@@ -71,6 +71,9 @@ pub struct ServeArgs {
     /// The processor to simulate; with --attester simulator.
     #[arg(long, value_enum, value_name = "GENERATION")]
     pub simulated_generation: Option<SimulatedGeneration>,
+    /// Whether to simulate a bare guest or an Azure VM; with --attester simulator.
+    #[arg(long, value_enum, value_name = "PLATFORM")]
+    pub simulated_platform: Option<SimulatedPlatform>,
     /// VCEK or VLEK to send along, DER or PEM, if the host gives none.
     #[arg(long, value_name = "FILE")]
     pub vek: Option<PathBuf>,
@@ -118,6 +121,15 @@ pub enum SimulatedGeneration {
     Genoa,
     /// EPYC 9005.
     Turin,
+}
+
+/// The platform to simulate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SimulatedPlatform {
+    /// A bare SEV-SNP guest.
+    Snp,
+    /// An Azure confidential VM: a paravisor, and a vTPM that quotes.
+    Azure,
 }
 
 /// Where clients come in.

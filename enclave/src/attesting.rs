@@ -47,9 +47,9 @@ pub fn open(args: &ServeArgs) -> Result<Opened, StartError> {
             });
         }
     };
-    if args.simulated_generation.is_some() {
+    if args.simulated_generation.is_some() || args.simulated_platform.is_some() {
         return Err(StartError::Usage {
-            what: "--simulated-generation says what to simulate: it needs --attester simulator",
+            what: "--simulated-generation and --simulated-platform say what to simulate: they need --attester simulator",
         });
     }
     let endorsements = args.vek.as_ref().map(|vek| EndorsementFiles {
@@ -93,9 +93,9 @@ fn endorser(args: &ServeArgs) -> Result<(Option<Arc<Endorser>>, Option<Courier>)
 
 #[cfg(feature = "simulator")]
 fn simulator(args: &ServeArgs) -> Result<Arc<dyn Attester>, StartError> {
-    use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
+    use bastide_attester::simulator::{AzureSimulator, Generation, Simulator, SimulatorOptions};
 
-    use crate::args::SimulatedGeneration;
+    use crate::args::{SimulatedGeneration, SimulatedPlatform};
     use crate::clock;
 
     if args.vek.is_some() || args.endorsements.is_some() || args.kds.is_some() {
@@ -107,8 +107,15 @@ fn simulator(args: &ServeArgs) -> Result<Arc<dyn Attester>, StartError> {
         Some(SimulatedGeneration::Turin) => Generation::Turin,
         Some(SimulatedGeneration::Genoa) | None => Generation::Genoa,
     };
-    let simulator = Simulator::new(SimulatorOptions::new(generation, clock::now()));
-    Ok(Arc::new(simulator.map_err(StartError::Attester)?))
+    let options = SimulatorOptions::new(generation, clock::now());
+    Ok(match args.simulated_platform {
+        Some(SimulatedPlatform::Azure) => {
+            Arc::new(AzureSimulator::new(options).map_err(StartError::Attester)?)
+        }
+        Some(SimulatedPlatform::Snp) | None => {
+            Arc::new(Simulator::new(options).map_err(StartError::Attester)?)
+        }
+    })
 }
 
 #[cfg(not(feature = "simulator"))]
