@@ -10,6 +10,7 @@ mod azure;
 mod azure_real;
 mod exhaustive;
 mod oracle;
+mod policy_decisions;
 mod policy_files;
 mod real;
 mod rejections;

@@ -34,28 +34,9 @@ crl = "soft"
 genoa = { boot_loader = 10, tee = 0, snp = 23, microcode = 84 }
 bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }
 turin = { fmc = 1, boot_loader = 1, tee = 1, snp = 4, microcode = 81 }
-[snp.guest_policy]
-smt = "any"
-migrate_ma = "clear"
-debug = "clear"
-single_socket = "any"
-cxl = "clear"
-mem_aes_256_xts = "any"
-rapl_dis = "any"
-ciphertext_hiding = "any"
-page_swap_disable = "any"
-
-[snp.platform_info]
-smt = "any"
-tsme = "any"
-ecc = "any"
-rapl_dis = "any"
-ciphertext_hiding = "any"
-alias_check_complete = "set"
-iommu_write_safe = "any"
-tio = "any"
 "#,
     );
+    text.push_str(policies::BITS);
     for (from, to) in changes {
         assert!(text.contains(from), "`{from}`");
         text = text.replace(from, to);

@@ -8,7 +8,8 @@ use super::keys::RsaKey;
 /// A policy that accepts the tests' good evidence, as text.
 pub(crate) fn text() -> String {
     let spki = |key: RsaKey| binding::spki_digest(&key.spki()).to_string();
-    BASE.replace("ARK", &spki(RsaKey::Ark))
+    BASE.replace("BITS\n", &format!("{BITS}\n"))
+        .replace("ARK", &spki(RsaKey::Ark))
         .replace("ASK", &spki(RsaKey::Ask))
         .replace("ASVK", &spki(RsaKey::Asvk))
         .replace("MEASUREMENT", &"b1".repeat(48))
@@ -32,6 +33,29 @@ pub(crate) fn parse(text: &str) -> Policy {
         Err(error) => panic!("{error}\n{text}"),
     }
 }
+
+/// Both tables of bits, as lenient as a policy for real machines is.
+pub(crate) const BITS: &str = r#"[snp.guest_policy]
+smt = "any"
+migrate_ma = "clear"
+debug = "clear"
+single_socket = "any"
+cxl = "clear"
+mem_aes_256_xts = "any"
+rapl_dis = "any"
+ciphertext_hiding = "any"
+page_swap_disable = "any"
+
+[snp.platform_info]
+smt = "any"
+tsme = "any"
+ecc = "any"
+rapl_dis = "any"
+ciphertext_hiding = "any"
+alias_check_complete = "set"
+iommu_write_safe = "any"
+tio = "any"
+"#;
 
 const BASE: &str = r#"schema = "bastide.policy/v1"
 name = "test"
@@ -62,27 +86,7 @@ crl = "soft"
 genoa = { boot_loader = 10, tee = 0, snp = 27, microcode = 84 }
 bergamo = { boot_loader = 10, tee = 0, snp = 27, microcode = 27 }
 
-[snp.guest_policy]
-smt = "any"
-migrate_ma = "clear"
-debug = "clear"
-single_socket = "any"
-cxl = "clear"
-mem_aes_256_xts = "any"
-rapl_dis = "any"
-ciphertext_hiding = "any"
-page_swap_disable = "any"
-
-[snp.platform_info]
-smt = "any"
-tsme = "any"
-ecc = "any"
-rapl_dis = "any"
-ciphertext_hiding = "any"
-alias_check_complete = "set"
-iommu_write_safe = "any"
-tio = "any"
-
+BITS
 [[snp.launch]]
 measurement = "MEASUREMENT"
 release = "v0"
