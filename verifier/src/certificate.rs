@@ -1,13 +1,12 @@
-//! X.509 v3 certificates as AMD issues them \[RFC 5280; AMD 57230\], borrowed
-//! from their DER. Reads strictly and keeps the raw to-be-signed bytes; trusts
+//! X.509 v3 certificates as AMD and NVIDIA issue them \[RFC 5280; AMD 57230\],
+//! borrowed from their DER. Reads strictly and keeps the raw to-be-signed bytes; trusts
 //! nothing and follows no chain.
 
 use bastide_attestation::UnixTime;
 
-use crate::der::{Element, Elements, Fault, Tag, bit_string, boolean, sequence, time};
-use crate::pss::require_pss_sha384;
+use crate::der::{Element, Elements, Fault, Tag, bit_string, boolean, sequence, small_integer, time};
 
-/// Most bytes of a certificate. AMD's have at most 1.7 KB.
+/// Most bytes of a certificate. AMD's have at most 1.7 KB, NVIDIA's 0.9 KB.
 pub(crate) const MAX_CERTIFICATE_BYTES: usize = 4096;
 /// Most extensions. AMD's leaves have 12.
 const MAX_EXTENSIONS: usize = 32;
@@ -95,8 +94,8 @@ pub(crate) struct Certificate<'a> {
     pub(crate) tbs: &'a [u8],
     /// Content of the serial number, without leading zeros.
     pub(crate) serial: &'a [u8],
-    /// Whether it says to be signed with RSASSA-PSS, SHA-384, 48 bytes of salt.
-    pub(crate) algorithm: Result<(), Fault>,
+    /// The AlgorithmIdentifier of its signature, with its header.
+    pub(crate) algorithm: &'a [u8],
     /// Issuer, with its header.
     pub(crate) issuer: &'a [u8],
     /// Subject, with its header.
@@ -152,7 +151,7 @@ impl<'a> Certificate<'a> {
             der,
             tbs: tbs.raw,
             serial: without_leading_zeros(serial.content),
-            algorithm: require_pss_sha384(outer_algorithm.raw),
+            algorithm: outer_algorithm.raw,
             issuer: issuer.raw,
             subject: subject.raw,
             not_before,
@@ -192,6 +191,14 @@ impl<'a> Certificate<'a> {
             return Err(Fault("keyUsage with keyCertSign"));
         }
         self.require_no_other_critical(&[BASIC_CONSTRAINTS, KEY_USAGE])
+    }
+
+    /// How many authorities may follow below it; `None` if it doesn't say.
+    pub(crate) fn path_length(&self) -> Result<Option<u8>, Fault> {
+        match self.extension(BASIC_CONSTRAINTS) {
+            Some(constraints) => basic_constraints(constraints.value).map(|(_, path_length)| path_length),
+            None => Ok(None),
+        }
     }
 
     /// Requires that it isn't marked as a certificate authority.
@@ -295,14 +302,22 @@ fn read_extension<'a>(list: &mut Elements<'a>) -> Result<Extension<'a>, Fault> {
 
 /// BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLen INTEGER OPTIONAL }
 fn is_authority(value: &[u8]) -> Result<bool, Fault> {
+    basic_constraints(value).map(|(authority, _)| authority)
+}
+
+/// cA and pathLen.
+fn basic_constraints(value: &[u8]) -> Result<(bool, Option<u8>), Fault> {
     let mut fields = sequence(value, "basicConstraints")?;
     let authority = match fields.optional(Tag::BOOLEAN, "basicConstraints")? {
         Some(element) => boolean(element.content, "basicConstraints")?,
         None => false,
     };
-    fields.optional(Tag::INTEGER, "basicConstraints")?;
+    let path_length = match fields.optional(Tag::INTEGER, "basicConstraints")? {
+        Some(element) => Some(small_integer(element.content).ok_or(Fault("a small pathLen"))?),
+        None => None,
+    };
     fields.finish("basicConstraints")?;
-    Ok(authority)
+    Ok((authority, path_length))
 }
 
 /// First byte of KeyUsage's bits.

@@ -1,11 +1,10 @@
-//! Certificate revocation lists as AMD's roots sign them \[RFC 5280 §5\]. Reads
+//! Certificate revocation lists as AMD's roots and NVIDIA's authorities sign them \[RFC 5280 §5\]. Reads
 //! strictly; the signature is verified by whoever knows the root.
 
 use bastide_attestation::UnixTime;
 
 use crate::certificate::without_leading_zeros;
 use crate::der::{Elements, Fault, Tag, bit_string, sequence, time};
-use crate::pss::require_pss_sha384;
 
 /// Most bytes of a list. AMD's have about 900.
 const MAX_CRL_BYTES: usize = 16 * 1024;
@@ -19,6 +18,8 @@ pub(crate) struct RevocationList<'a> {
     pub(crate) der: &'a [u8],
     /// What is signed, as received.
     pub(crate) tbs: &'a [u8],
+    /// The AlgorithmIdentifier of its signature, with its header.
+    pub(crate) algorithm: &'a [u8],
     /// Issuer, with its header.
     pub(crate) issuer: &'a [u8],
     /// First second it applies.
@@ -32,7 +33,7 @@ pub(crate) struct RevocationList<'a> {
 }
 
 impl<'a> RevocationList<'a> {
-    /// Reads exactly one list, version 2, signed with RSASSA-PSS and SHA-384.
+    /// Reads exactly one list, version 2.
     pub(crate) fn parse(der: &'a [u8]) -> Result<Self, Fault> {
         if der.len() > MAX_CRL_BYTES {
             return Err(Fault("a revocation list of at most 16,384 bytes"));
@@ -51,7 +52,6 @@ impl<'a> RevocationList<'a> {
         if inner_algorithm.raw != outer_algorithm.raw {
             return Err(Fault("the same algorithm inside and outside tbsCertList"));
         }
-        require_pss_sha384(outer_algorithm.raw)?;
         let issuer = fields.expect(Tag::SEQUENCE, "issuer")?;
         let this_update = time(fields.any("thisUpdate")?, "thisUpdate")?;
         let next_update = time(fields.any("nextUpdate")?, "nextUpdate")?;
@@ -68,6 +68,7 @@ impl<'a> RevocationList<'a> {
         Ok(Self {
             der,
             tbs: tbs.raw,
+            algorithm: outer_algorithm.raw,
             issuer: issuer.raw,
             this_update,
             next_update,

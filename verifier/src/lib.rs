@@ -44,6 +44,7 @@ mod azure;
 mod certificate;
 mod crl;
 mod der;
+mod ecdsa;
 mod facts;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -13,6 +13,7 @@ use crate::crypto::Crypto;
 use crate::hexadecimal::Hex;
 use crate::ledger::{CheckId, Ledger, Refused};
 use crate::policy::CrlMode;
+use crate::pss::require_pss_sha384;
 use crate::rejection::Rejection;
 use crate::snp::chain::{Chain, Memo, printable, verify_chain, window};
 use crate::snp::vek::VekExtensions;
@@ -297,7 +298,7 @@ fn read_vek<'a>(
     let id = CheckId::VekForm;
     let certificate = Certificate::parse(der)
         .map_err(|fault| ledger.fail(id, Rejection::VekMalformed, fault.0, "something else"))?;
-    certificate.algorithm.map_err(|fault| {
+    require_pss_sha384(certificate.algorithm).map_err(|fault| {
         ledger.fail(
             id,
             Rejection::VekAlgorithm,

@@ -13,6 +13,7 @@ use crate::crl::RevocationList;
 use crate::hexadecimal::Hex;
 use crate::ledger::{CheckId, Ledger, Refused};
 use crate::policy::CrlMode;
+use crate::pss::require_pss_sha384;
 use crate::rejection::Rejection;
 use crate::snp::Trust;
 use crate::snp::memo::Digests;
@@ -205,7 +206,7 @@ fn require_fit<'a>(
     let PublicKey::Rsa(key) = certificate.key else {
         return Err(ledger.fail(id, Rejection::ChainMalformed, "an RSA key", "another key"));
     };
-    certificate.algorithm.map_err(|fault| {
+    require_pss_sha384(certificate.algorithm).map_err(|fault| {
         ledger.fail(
             id,
             Rejection::ChainAlgorithm,
@@ -278,6 +279,7 @@ fn require_not_revoked(
         return Ok(());
     };
     let list = RevocationList::parse(der)
+        .and_then(|list| require_pss_sha384(list.algorithm).map(|()| list))
         .map_err(|fault| ledger.fail(id, Rejection::CrlMalformed, fault.0, "something else"))?;
     if list.issuer != root.subject || !root_key.signed(trust, list.der, list.tbs, list.signature) {
         let got = format!("a list of {} that the root did not sign", printable(list.issuer));
