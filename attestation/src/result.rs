@@ -1,6 +1,7 @@
 //! Attestation results: the verdict, a list of named checks, and what an
 //! accepted verdict lets a relying party rely on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -77,10 +78,11 @@ pub struct Check {
     pub id: &'static str,
     /// How it ended.
     pub status: Status,
-    /// What would have passed.
-    pub expected: String,
+    /// What would have passed. Most sentences are the same in every verdict,
+    /// and cost nothing to repeat.
+    pub expected: Cow<'static, str>,
     /// What came.
-    pub got: String,
+    pub got: Cow<'static, str>,
     /// What it rests on.
     pub basis: Basis,
 }

@@ -39,10 +39,25 @@ impl fmt::Display for UnixTime {
         };
         let year = year_of_era + era * 400 + u64::from(month <= 2);
         let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-        )
+        if year > 9_999 {
+            return write!(f, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
+        }
+        // A verdict names several times; padding by format string is slow.
+        let mut text = *b"0000-00-00T00:00:00Z";
+        for (at, two) in [
+            (0, year / 100 % 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, hour),
+            (14, minute),
+            (17, second),
+        ] {
+            for (digit, value) in text.iter_mut().skip(at).zip([two / 10, two % 10]) {
+                *digit += u8::try_from(value).map_err(|_| fmt::Error)?;
+            }
+        }
+        f.write_str(core::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -57,6 +72,8 @@ mod tests {
             (951_782_400, "2000-02-29T00:00:00Z"),
             (1_748_736_000, "2025-06-01T00:00:00Z"),
             (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (253_402_300_800, "10000-01-01T00:00:00Z"),
         ] {
             assert_eq!(UnixTime::from_secs(seconds).to_string(), text);
         }

@@ -9,7 +9,7 @@ use crate::der::{Element, Elements, Fault, Tag, bit_string, boolean, sequence, s
 /// Most bytes of a certificate. AMD's have at most 1.7 KB, NVIDIA's 0.9 KB.
 pub(crate) const MAX_CERTIFICATE_BYTES: usize = 4096;
 /// Most extensions. AMD's leaves have 12.
-const MAX_EXTENSIONS: usize = 32;
+pub(crate) const MAX_EXTENSIONS: usize = 32;
 
 /// 1.2.840.113549.1.1.1
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];

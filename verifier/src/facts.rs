@@ -8,6 +8,7 @@ use bastide_attestation::{EpochStatement, TimeSource, sha384};
 
 use crate::azure::{PCR_NAMES, Vtpm};
 use crate::hexadecimal as hex;
+use crate::ledger::sentence;
 use crate::snp::{Authentic, key_name};
 
 /// Facts of a report.
@@ -19,15 +20,18 @@ pub(crate) fn of_report(authentic: &Authentic<'_, SnpReport>) -> BTreeMap<&'stat
         ("anchor", endorsed.anchor.name.clone()),
         ("author_key_digest", hex::encode(report.author_key_digest())),
         ("chip_id", hex::encode(report.chip_id().as_bytes())),
-        ("committed_tcb", endorsed.tcb.committed.to_string()),
-        ("current_tcb", endorsed.tcb.current.to_string()),
+        (
+            "committed_tcb",
+            sentence(format_args!("{}", endorsed.tcb.committed)),
+        ),
+        ("current_tcb", sentence(format_args!("{}", endorsed.tcb.current))),
         ("family_id", hex::encode(report.family_id())),
         ("firmware", format!("{major}.{minor}.{build}")),
         ("guest_svn", report.guest_svn().to_string()),
         ("host_data", hex::encode(report.host_data().as_bytes())),
         ("id_key_digest", hex::encode(report.id_key_digest())),
         ("image_id", hex::encode(report.image_id())),
-        ("launch_tcb", endorsed.tcb.launch.to_string()),
+        ("launch_tcb", sentence(format_args!("{}", endorsed.tcb.launch))),
         ("measurement", hex::encode(report.measurement().as_bytes())),
         (
             "platform_info",
@@ -39,7 +43,10 @@ pub(crate) fn of_report(authentic: &Authentic<'_, SnpReport>) -> BTreeMap<&'stat
         ("report_digest", hex::encode(sha384(&[report.signed_bytes()]))),
         ("report_data", hex::encode(report.report_data().as_bytes())),
         ("report_id", hex::encode(report.report_id().as_bytes())),
-        ("reported_tcb", endorsed.tcb.reported.to_string()),
+        (
+            "reported_tcb",
+            sentence(format_args!("{}", endorsed.tcb.reported)),
+        ),
         ("signing_key", key_name(endorsed.key).to_owned()),
         ("version", report.version().to_string()),
         ("vmpl", report.vmpl().to_string()),

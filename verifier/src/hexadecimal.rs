@@ -22,7 +22,13 @@ impl fmt::Display for Hex<'_> {
 
 /// Bytes as a text of lower-case hexadecimal digits.
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
-    Hex(bytes.as_ref()).to_string()
+    let bytes = bytes.as_ref();
+    let mut digits = vec![0; bytes.len() * 2];
+    // INVARIANT: twice as many digits as bytes, all of them ASCII.
+    match hex::encode_to_slice(bytes, &mut digits) {
+        Ok(()) => String::from_utf8(digits).unwrap_or_default(),
+        Err(_) => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The list of checks that becomes a verdict: what was expected, what came,
 //! how it ended. Checks never made end as `unknown`; nothing is left out.
 
+use core::fmt::{self, Write as _};
+use std::borrow::Cow;
+
 use bastide_attestation::{Basis, Check, Platform, Status};
 
 use crate::rejection::Rejection;
@@ -141,6 +144,16 @@ impl CheckId {
     }
 }
 
+/// A sentence of a verdict. What most of them need is had at once: growing in
+/// steps costs more than the words do.
+pub(crate) fn sentence(words: fmt::Arguments<'_>) -> String {
+    const USUAL: usize = 96;
+    let mut text = String::with_capacity(USUAL);
+    // Writing to a string cannot fail.
+    let _ = text.write_fmt(words);
+    text
+}
+
 /// A check failed; which, is in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -171,7 +184,7 @@ impl Ledger {
         self.platform
     }
 
-    fn record(&mut self, id: CheckId, status: Status, expected: String, got: String) {
+    fn record(&mut self, id: CheckId, status: Status, expected: Cow<'static, str>, got: Cow<'static, str>) {
         self.made |= id.bit();
         self.checks.push(Check {
             id: id.name(),
@@ -187,23 +200,28 @@ impl Ledger {
     }
 
     /// The check held.
-    pub(crate) fn pass(&mut self, id: CheckId, got: impl Into<String>) {
-        self.record(id, Status::Pass, id.expected().to_owned(), got.into());
+    pub(crate) fn pass(&mut self, id: CheckId, got: impl Into<Cow<'static, str>>) {
+        self.record(id, Status::Pass, id.expected().into(), got.into());
     }
 
     /// The check held, against something that this policy or session says.
-    pub(crate) fn pass_against(&mut self, id: CheckId, expected: impl Into<String>, got: impl Into<String>) {
+    pub(crate) fn pass_against(
+        &mut self,
+        id: CheckId,
+        expected: impl Into<Cow<'static, str>>,
+        got: impl Into<Cow<'static, str>>,
+    ) {
         self.record(id, Status::Pass, expected.into(), got.into());
     }
 
     /// The check is left out; `why` says by whom.
-    pub(crate) fn skip(&mut self, id: CheckId, why: impl Into<String>) {
-        self.record(id, Status::Skip, id.expected().to_owned(), why.into());
+    pub(crate) fn skip(&mut self, id: CheckId, why: impl Into<Cow<'static, str>>) {
+        self.record(id, Status::Skip, id.expected().into(), why.into());
     }
 
     /// No evidence of this platform could show it.
-    pub(crate) fn not_provable(&mut self, id: CheckId, why: impl Into<String>) {
-        self.record(id, Status::NotProvable, id.expected().to_owned(), why.into());
+    pub(crate) fn not_provable(&mut self, id: CheckId, why: impl Into<Cow<'static, str>>) {
+        self.record(id, Status::NotProvable, id.expected().into(), why.into());
     }
 
     /// The check failed.
@@ -211,8 +229,8 @@ impl Ledger {
         &mut self,
         id: CheckId,
         rejection: Rejection,
-        expected: impl Into<String>,
-        got: impl Into<String>,
+        expected: impl Into<Cow<'static, str>>,
+        got: impl Into<Cow<'static, str>>,
     ) -> Refused {
         let (expected, got) = (expected.into(), got.into());
         if self.first.is_none() {
@@ -229,8 +247,8 @@ impl Ledger {
         id: CheckId,
         holds: bool,
         rejection: Rejection,
-        expected: impl Into<String>,
-        got: impl Into<String>,
+        expected: impl Into<Cow<'static, str>>,
+        got: impl Into<Cow<'static, str>>,
     ) {
         if holds {
             self.pass_against(id, expected, got);
@@ -250,12 +268,7 @@ impl Ledger {
     pub(crate) fn finish(mut self) -> (Option<(Rejection, String)>, Vec<Check>) {
         for id in CheckId::of(self.platform) {
             if !self.was_made(id) {
-                self.record(
-                    id,
-                    Status::Unknown,
-                    id.expected().to_owned(),
-                    "not reached".to_owned(),
-                );
+                self.record(id, Status::Unknown, id.expected().into(), "not reached".into());
             }
         }
         if self.first.is_some() {

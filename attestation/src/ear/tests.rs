@@ -53,8 +53,8 @@ fn verdict(change: &[(&str, Status)]) -> Verdict {
                 .iter()
                 .find(|(changed, _)| changed == id)
                 .map_or(Status::Pass, |(_, status)| *status),
-            expected: String::new(),
-            got: String::new(),
+            expected: "".into(),
+            got: "".into(),
             basis: Basis::Derived,
         })
         .collect();

@@ -103,15 +103,31 @@ impl TcbVersion {
 
 impl fmt::Display for TcbVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every verdict says this a dozen times, so the digits are written here.
         if let Some(fmc) = self.fmc {
-            write!(f, "fmc {fmc} ")?;
+            f.write_str("fmc ")?;
+            decimal(f, fmc)?;
+            f.write_str(" ")?;
         }
-        write!(
-            f,
-            "boot_loader {} tee {} snp {} microcode {}",
-            self.boot_loader, self.tee, self.snp, self.microcode
-        )
+        for (name, level) in [
+            ("boot_loader ", self.boot_loader),
+            (" tee ", self.tee),
+            (" snp ", self.snp),
+            (" microcode ", self.microcode),
+        ] {
+            f.write_str(name)?;
+            decimal(f, level)?;
+        }
+        Ok(())
     }
+}
+
+/// A level's digits, without padding.
+fn decimal(f: &mut fmt::Formatter<'_>, level: u8) -> fmt::Result {
+    let digits = [b'0' + level / 100, b'0' + level / 10 % 10, b'0' + level % 10];
+    let unneeded = usize::from(level < 100) + usize::from(level < 10);
+    let shown = digits.get(unneeded..).unwrap_or_default();
+    f.write_str(core::str::from_utf8(shown).unwrap_or_default())
 }
 
 impl fmt::Display for TcbShortfall {
@@ -127,6 +143,21 @@ impl fmt::Display for TcbShortfall {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn every_level_is_shown_as_the_number_it_is() {
+        for level in 0..=u8::MAX {
+            let version = TcbVersion {
+                fmc: Some(level),
+                boot_loader: level,
+                tee: 0,
+                snp: 10,
+                microcode: level,
+            };
+            let expected = format!("fmc {level} boot_loader {level} tee 0 snp 10 microcode {level}");
+            assert_eq!(version.to_string(), expected);
+        }
+    }
 
     #[test]
     fn a_high_boot_loader_does_not_hide_a_rolled_back_firmware() {

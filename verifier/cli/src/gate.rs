@@ -158,8 +158,8 @@ pub(crate) fn permit(verdict: Verdict, allow_simulated: bool) -> Result<Verdict,
     let check = Check {
         id: "policy.simulated",
         status: Status::Fail,
-        expected: "hardware roots, or --allow-simulated".to_owned(),
-        got: "a simulation root".to_owned(),
+        expected: "hardware roots, or --allow-simulated".into(),
+        got: "a simulation root".into(),
         basis: Basis::Derived,
     };
     verdict.checks.insert(0, check);

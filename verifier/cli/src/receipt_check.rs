@@ -2,6 +2,8 @@
 //! and model, and it commits to exactly these bodies. Whether the statement is
 //! attested was decided before: an [`AttestationResult`] is asked for.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bastide_attestation::{
@@ -37,9 +39,9 @@ pub(crate) enum ReceiptFault {
         /// The check's id, which is its code.
         code: &'static str,
         /// What would have passed.
-        expected: String,
+        expected: Cow<'static, str>,
         /// What came.
-        got: String,
+        got: Cow<'static, str>,
     },
 }
 
@@ -155,8 +157,8 @@ fn commitment(id: &'static str, computed: &Commitment, claimed: &Commitment) -> 
 fn check(
     id: &'static str,
     holds: Option<bool>,
-    expected: impl Into<String>,
-    got: impl Into<String>,
+    expected: impl Into<Cow<'static, str>>,
+    got: impl Into<Cow<'static, str>>,
 ) -> Check {
     Check {
         id,

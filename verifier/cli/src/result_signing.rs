@@ -144,8 +144,8 @@ mod tests {
                     } else {
                         Status::Pass
                     },
-                    expected: String::new(),
-                    got: String::new(),
+                    expected: "".into(),
+                    got: "".into(),
                     basis: id.basis(),
                 })
                 .collect();

@@ -287,17 +287,17 @@ fn blocked(verdict: &Verdict, subject: &Subject<'_>, paint: Paint) -> String {
         (_, None, None) => "not accepted".to_owned(),
     };
     if let Some(check) = failed {
-        rows.push(("expected", check.expected.clone()));
-        rows.push(("got", check.got.clone()));
+        rows.push(("expected", &*check.expected));
+        rows.push(("got", &*check.got));
         if let Some(reason) = verdict.reason.as_ref().filter(|_| advice.is_none()) {
-            rows.push(("why", reason.clone()));
+            rows.push(("why", reason));
         }
     }
     if let Some(advice) = advice {
         if failed.is_none() && advice.likely != headline {
-            rows.push(("likely", advice.likely.to_owned()));
+            rows.push(("likely", advice.likely));
         }
-        rows.push(("do", advice.remedy.to_owned()));
+        rows.push(("do", advice.remedy));
     }
     let mut out = format!(
         "{}  {}  {}; {}\n",
@@ -307,7 +307,7 @@ fn blocked(verdict: &Verdict, subject: &Subject<'_>, paint: Paint) -> String {
         subject.consequence
     );
     for (name, value) in rows {
-        out.push_str(&format!("  {name:<8}  {}\n", brief(&value)));
+        out.push_str(&format!("  {name:<8}  {}\n", brief(value)));
     }
     out
 }

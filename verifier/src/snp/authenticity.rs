@@ -11,7 +11,7 @@ use crate::anchors::Anchor;
 use crate::certificate::{Certificate, PublicKey, common_name};
 use crate::crypto::Crypto;
 use crate::hexadecimal::Hex;
-use crate::ledger::{CheckId, Ledger, Refused};
+use crate::ledger::{CheckId, Ledger, Refused, sentence};
 use crate::policy::CrlMode;
 use crate::pss::require_pss_sha384;
 use crate::rejection::Rejection;
@@ -129,10 +129,10 @@ pub(crate) fn authenticate<'a>(
         CheckId::VekExtensions,
         format!("{} extensions", vek.certificate.extensions.len()),
     );
-    let got = format!(
+    let got = sentence(format_args!(
         "{} with structure version {}",
         extensions.product_name, extensions.struct_version
-    );
+    ));
     if !extensions.is_for(generation) {
         let expected = generation.name();
         return Err(ledger.fail(CheckId::VekProduct, Rejection::VekProduct, expected, got));
@@ -246,7 +246,7 @@ fn read_product(
         let expected = format!("TCB versions in {}'s layout", product.generation().name());
         return Err(ledger.fail(id, Rejection::TcbReserved, expected, "a reserved byte not zero"));
     };
-    ledger.pass(id, format!("{product} ({source})"));
+    ledger.pass(id, sentence(format_args!("{product} ({source})")));
     Ok((product, tcb))
 }
 
@@ -315,19 +315,22 @@ fn read_vek<'a>(
         SigningKey::Vcek => "SEV-VCEK",
         SigningKey::Vlek => "SEV-VLEK",
     };
-    let expected = format!("{subject} issued by {}", chain.anchor.intermediate_name());
-    let got = format!(
+    let expected = sentence(format_args!(
+        "{subject} issued by {}",
+        chain.anchor.intermediate_name()
+    ));
+    let got = sentence(format_args!(
         "{} issued by {}",
         printable(certificate.subject),
         printable(certificate.issuer)
-    );
+    ));
     if certificate.issuer != chain.issuer_name || common_name(certificate.subject) != Some(subject) {
         return Err(ledger.fail(CheckId::VekName, Rejection::VekName, expected, got));
     }
     ledger.pass_against(CheckId::VekName, expected, got);
 
     let got = window(&certificate);
-    let expected = format!("valid at {now}");
+    let expected = sentence(format_args!("valid at {now}"));
     if now < certificate.not_before {
         return Err(ledger.fail(CheckId::VekValidity, Rejection::VekNotYetValid, expected, got));
     }
@@ -343,11 +346,11 @@ fn read_vek<'a>(
 fn require_chip(report: &SnpReport, hwid: &[u8], ledger: &mut Ledger) -> Result<(), Refused> {
     let id = CheckId::VekHwid;
     let chip = report.chip_id();
-    let expected = format!("chip {}", Hex(hwid));
+    let expected = sentence(format_args!("chip {}", Hex(hwid)));
     if chip.is_zero() {
         return Err(ledger.fail(id, Rejection::ChipIdZero, expected, "no chip (all zero)"));
     }
-    let got = format!("chip {}", Hex(chip.as_bytes()));
+    let got = sentence(format_args!("chip {}", Hex(chip.as_bytes())));
     let padding = chip.as_bytes().strip_prefix(hwid);
     if !padding.is_some_and(|padding| padding.iter().all(|byte| *byte == 0)) {
         return Err(ledger.fail(id, Rejection::HwidMismatch, expected, got));
@@ -375,6 +378,6 @@ pub(crate) fn describe_roots(anchor: &Anchor) -> Vec<String> {
         (anchor.root_name(), anchor.root.spki),
         (anchor.intermediate_name(), anchor.intermediate.spki),
     ]
-    .map(|(name, spki)| format!("{}: {name} sha256:{spki}{mark}", anchor.name))
+    .map(|(name, spki)| sentence(format_args!("{}: {name} sha256:{spki}{mark}", anchor.name)))
     .into()
 }

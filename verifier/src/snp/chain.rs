@@ -11,7 +11,7 @@ use crate::anchors::{Anchor, Pin, SIMULATION_KEYS};
 use crate::certificate::{Certificate, PublicKey, common_name};
 use crate::crl::RevocationList;
 use crate::hexadecimal::Hex;
-use crate::ledger::{CheckId, Ledger, Refused};
+use crate::ledger::{CheckId, Ledger, Refused, sentence};
 use crate::policy::CrlMode;
 use crate::pss::require_pss_sha384;
 use crate::rejection::Rejection;
@@ -142,7 +142,7 @@ pub(crate) fn verify_chain<'t, 'a>(
     require_signed(pinned, &root_key, CheckId::Root, trust, ledger)?;
     ledger.pass_against(
         CheckId::Root,
-        format!("{} sha256:{}", anchor.name, anchor.root.spki),
+        sentence(format_args!("{} sha256:{}", anchor.name, anchor.root.spki)),
         anchor.root_name(),
     );
 
@@ -171,7 +171,10 @@ pub(crate) fn verify_chain<'t, 'a>(
     require_signed(pinned, &root_key, id, trust, ledger)?;
     ledger.pass_against(
         id,
-        format!("{} sha256:{}", anchor.name, anchor.intermediate.spki),
+        sentence(format_args!(
+            "{} sha256:{}",
+            anchor.name, anchor.intermediate.spki
+        )),
         anchor.intermediate_name(),
     );
 
@@ -293,7 +296,10 @@ fn require_not_revoked(
     if from <= trust.now && trust.now <= to {
         ledger.pass(
             id,
-            format!("a list from {from} to {to}, {} revoked", list.revoked.len()),
+            sentence(format_args!(
+                "a list from {from} to {to}, {} revoked",
+                list.revoked.len()
+            )),
         );
         return Ok(());
     }
@@ -311,7 +317,10 @@ fn require_not_revoked(
 
 /// Validity of a certificate, for a verdict.
 pub(crate) fn window(certificate: &Certificate<'_>) -> String {
-    format!("from {} to {}", certificate.not_before, certificate.not_after)
+    sentence(format_args!(
+        "from {} to {}",
+        certificate.not_before, certificate.not_after
+    ))
 }
 
 /// Common name of a name, for a verdict: foreign text, so cut and filtered.

@@ -7,7 +7,8 @@ mod tcb;
 use bastide_attestation::snp::{SigningKey, SnpReport};
 use bastide_attestation::{IdKeyDigest, UnixTime};
 
-use crate::ledger::{CheckId, Ledger};
+use crate::hexadecimal as hex;
+use crate::ledger::{CheckId, Ledger, sentence};
 use crate::policy::{Found, IdBlock, KeyKinds, PinSet, Policy, list};
 use crate::rejection::Rejection;
 use crate::snp::authenticity::{Authentic, key_name};
@@ -114,7 +115,7 @@ impl Pinning {
         let got = hex::encode(value.as_ref());
         match pins.find(value, self.now) {
             Found::Current(pinned) => {
-                ledger.pass_against(self.id, format!("pinned: {pinned}"), got);
+                ledger.pass_against(self.id, sentence(format_args!("pinned: {pinned}")), got);
             }
             Found::NotCurrent(pinned) => {
                 let expected = format!("a {} pinned at {}", self.what, self.now);

@@ -4,7 +4,7 @@
 
 use bastide_attestation::snp::{Generation, SigningKey, TcbVersion};
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, MAX_EXTENSIONS};
 use crate::der::{Elements, Tag, small_integer};
 use crate::rejection::Rejection;
 
@@ -61,7 +61,7 @@ impl<'a> VekExtensions<'a> {
                 got: "one of them twice",
             });
         }
-        let reader = Reader(certificate);
+        let reader = Reader::new(certificate);
         let fmc = match generation {
             Generation::Turin => Some(reader.level(FMC, "fmcSPL")?),
             Generation::Milan | Generation::Genoa => {
@@ -107,15 +107,28 @@ impl<'a> VekExtensions<'a> {
     }
 }
 
-struct Reader<'r, 'a>(&'r Certificate<'a>);
+/// AMD's extensions, gone through once: what follows AMD's arc, and the value.
+struct Reader<'a> {
+    found: [(&'a [u8], &'a [u8]); MAX_EXTENSIONS],
+}
 
-impl<'a> Reader<'_, 'a> {
-    fn find(&self, suffix: &[u8]) -> Option<&'a [u8]> {
-        self.0
+impl<'a> Reader<'a> {
+    fn new(certificate: &Certificate<'a>) -> Self {
+        let mut found: [(&[u8], &[u8]); MAX_EXTENSIONS] = [(&[], &[]); MAX_EXTENSIONS];
+        let amd = certificate
             .extensions
             .iter()
-            .find(|extension| extension.oid.strip_prefix(&AMD) == Some(suffix))
-            .map(|extension| extension.value)
+            .filter_map(|extension| Some((extension.oid.strip_prefix(&AMD)?, extension.value)));
+        // INVARIANT: no certificate that parses has more.
+        found.iter_mut().zip(amd).for_each(|(slot, one)| *slot = one);
+        Self { found }
+    }
+
+    fn find(&self, suffix: &[u8]) -> Option<&'a [u8]> {
+        self.found
+            .iter()
+            .find(|(oid, _)| *oid == suffix)
+            .map(|(_, value)| *value)
     }
 
     fn required(&self, suffix: &[u8], extension: &'static str) -> Result<&'a [u8], VekFault> {

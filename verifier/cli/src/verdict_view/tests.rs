@@ -7,8 +7,8 @@ fn check(id: &'static str, status: Status, expected: &str, got: &str) -> Check {
     Check {
         id,
         status,
-        expected: expected.to_owned(),
-        got: got.to_owned(),
+        expected: expected.to_owned().into(),
+        got: got.to_owned().into(),
         basis: Basis::Derived,
     }
 }

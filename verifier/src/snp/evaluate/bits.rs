@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 
 use bastide_attestation::snp::{GuestPolicy, PlatformInfo, SnpReport};
 
-use crate::ledger::{CheckId, Ledger};
+use crate::ledger::{CheckId, Ledger, sentence};
 use crate::policy::{BitRule, BitRules, SnpRules};
 use crate::rejection::Rejection;
 
@@ -27,7 +27,7 @@ pub(super) fn evaluate(report: &SnpReport, rules: &SnpRules, ledger: &mut Ledger
         guest.reserved_one() && guest.undefined() == 0,
         Rejection::GuestPolicyReserved,
         CheckId::PolicyReserved.expected(),
-        format!("POLICY 0x{:016x}", guest.bits()),
+        sentence(format_args!("POLICY 0x{:016x}", guest.bits())),
     );
     Field {
         bits: guest.bits(),
@@ -38,7 +38,7 @@ pub(super) fn evaluate(report: &SnpReport, rules: &SnpRules, ledger: &mut Ledger
     .evaluate(CheckId::PolicyBits, Rejection::GuestPolicyBit, ledger);
 
     let platform = report.platform_info();
-    let got = format!("PLATFORM_INFO 0x{:016x}", platform.bits());
+    let got = sentence(format_args!("PLATFORM_INFO 0x{:016x}", platform.bits()));
     if rules.unknown_platform_bits {
         ledger.skip(CheckId::PlatformBits, format!("{got}; {}", super::IGNORED));
     } else {
@@ -108,7 +108,7 @@ impl Field<'_> {
         bits: impl Iterator<Item = &'k (u32, &'static str)>,
         word: impl Fn(u32) -> &'static str,
     ) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(128);
         for (bit, name) in bits {
             let separator = if text.is_empty() { "" } else { ", " };
             // Writing to a string cannot fail.

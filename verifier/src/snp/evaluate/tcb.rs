@@ -1,9 +1,11 @@
 //! TCB floors: all four versions are held against them, component by component.
 //! Providers report less than they committed, and equality is nobody's rule.
 
+use core::iter::repeat_n;
+
 use bastide_attestation::snp::{SnpReport, TcbVersion};
 
-use crate::ledger::{CheckId, Ledger};
+use crate::ledger::{CheckId, Ledger, sentence};
 use crate::policy::{Policy, list};
 use crate::rejection::Rejection;
 use crate::snp::authenticity::Authentic;
@@ -18,29 +20,32 @@ pub(super) fn evaluate(authentic: &Authentic<'_, SnpReport>, policy: &Policy, le
         (CheckId::TcbLaunch, &tcb.launch),
         (CheckId::TcbCurrent, &tcb.current),
     ];
-    for (id, version) in all {
-        let Some(rules) = &policy.snp().tcb else {
+    let Some(rules) = &policy.snp().tcb else {
+        for (id, _) in all {
             ledger.skip(id, super::IGNORED);
-            continue;
-        };
-        // A product that isn't allowed has no floor: then nothing is met.
-        let Some(floor) = rules.floors.get(&endorsed.product) else {
+        }
+        return;
+    };
+    // A product that isn't allowed has no floor: then nothing is met.
+    let Some(floor) = rules.floors.get(&endorsed.product) else {
+        for (id, _) in all {
             let expected = format!("a floor for {}", endorsed.product);
             ledger.check(id, false, Rejection::BelowFloor, expected, "none in the policy");
-            continue;
-        };
-        let expected = match rules.profile {
-            Some(profile) => format!("at least {floor} ({})", profile.name),
-            None => format!("at least {floor}"),
-        };
+        }
+        return;
+    };
+    // The same sentence four times: put together once, and nothing left over.
+    let expected = match rules.profile {
+        Some(profile) => sentence(format_args!("at least {floor} ({})", profile.name)),
+        None => sentence(format_args!("at least {floor}")),
+    };
+    for ((id, version), expected) in all.into_iter().zip(repeat_n(expected, all.len())) {
         let holds = version.meets(floor);
         let got = if holds {
-            version.to_string()
+            sentence(format_args!("{version}"))
         } else {
-            format!(
-                "{version}: {}",
-                list(&version.shortfalls(floor)).replace(" or ", ", ")
-            )
+            let shortfalls = list(&version.shortfalls(floor)).replace(" or ", ", ");
+            sentence(format_args!("{version}: {shortfalls}"))
         };
         ledger.check(id, holds, Rejection::BelowFloor, expected, got);
     }
