@@ -14,6 +14,8 @@ pub(crate) use anchors::DeviceAnchor;
 pub(crate) use chain::{ChainCertificate, DeviceTrust};
 pub(crate) use device::{AuthenticDevice, authenticate_device};
 pub(crate) use fault::DeviceFault;
+#[cfg(fuzzing)]
+pub(crate) use {chain::verify_chain, dice::firmware_id};
 
 #[cfg(test)]
 mod tests;

@@ -63,14 +63,14 @@ pub(crate) struct ChainCertificate {
 
 /// A chain that ends in a pin, every signature verified.
 #[derive(Debug)]
-pub(super) struct Chain<'t, 'c> {
-    pub(super) anchor: &'t DeviceAnchor,
-    pub(super) family: Family,
+pub(crate) struct Chain<'t, 'c> {
+    pub(crate) anchor: &'t DeviceAnchor,
+    pub(crate) family: Family,
     certificates: [Link<'c>; CHAIN_LENGTH],
 }
 
 impl<'c> Chain<'_, 'c> {
-    pub(super) const fn leaf(&self) -> &Link<'c> {
+    pub(crate) const fn leaf(&self) -> &Link<'c> {
         let [leaf, ..] = &self.certificates;
         leaf
     }
@@ -82,7 +82,7 @@ impl<'c> Chain<'_, 'c> {
 
     /// Certificates 1 to 3: what NVIDIA can revoke. Nobody answers for the
     /// leaf, which the device itself issues, and the root is pinned.
-    pub(super) fn revocable(&self) -> [ChainCertificate; 3] {
+    pub(crate) fn revocable(&self) -> [ChainCertificate; 3] {
         let [_, boot_rom, provisioner, family, root] = &self.certificates;
         [
             (1, boot_rom, provisioner),
@@ -102,14 +102,14 @@ impl<'c> Chain<'_, 'c> {
 
 /// A certificate with the key it is for.
 #[derive(Debug)]
-pub(super) struct Link<'c> {
-    pub(super) certificate: Certificate<'c>,
+pub(crate) struct Link<'c> {
+    pub(crate) certificate: Certificate<'c>,
     /// Uncompressed point on P-384.
-    pub(super) point: &'c [u8],
+    pub(crate) point: &'c [u8],
 }
 
 /// Verifies five certificates, leaf first.
-pub(super) fn verify_chain<'t, 'c>(
+pub(crate) fn verify_chain<'t, 'c>(
     ders: &'c [Vec<u8>],
     trust: &DeviceTrust<'t>,
 ) -> Result<Chain<'t, 'c>, DeviceFault> {

@@ -22,7 +22,7 @@ const RECOVERY: u32 = 0x2000_0000;
 const DEBUG: u32 = 0x1000_0000;
 
 /// The firmware's digest in a leaf of this family.
-pub(super) fn firmware_id(leaf: &Certificate<'_>, family: Family) -> Result<Fwid, DeviceFault> {
+pub(crate) fn firmware_id(leaf: &Certificate<'_>, family: Family) -> Result<Fwid, DeviceFault> {
     let composite = leaf.extension(COMPOSITE_DEVICE_ID);
     let tcb_info = leaf.extension(DICE_TCB_INFO);
     let (extension, other) = match family {

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::digest::{Fwid, Pdi};
+use crate::nvidia::family::Family;
+use crate::nvidia::opaque::OtherField;
 
 /// Fields of a made-up Hopper GPU: number, NVDAOD's value type, value.
 fn hopper() -> Vec<(u16, u16, Vec<u8>)> {

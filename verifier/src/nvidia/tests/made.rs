@@ -2,7 +2,6 @@
 //! everything is signed.
 
 #[path = "../../../tests/support/der.rs"]
-#[expect(unused, reason = "shared with tests of other formats")]
 mod der;
 
 use bastide_attestation::{SpkiDigest, binding};
