@@ -12,7 +12,6 @@ mod json;
 mod key;
 mod pcr;
 mod quote;
-mod reader;
 mod runtime;
 
 pub use hcl::{HclError, HclReport, MAX_HCL_REPORT_BYTES};

@@ -6,12 +6,14 @@
 //! is an unknown key, and refused.
 
 mod builder;
+mod pairs;
 
 use std::collections::BTreeMap;
 
 use serde_cbor::Value;
 
 pub use builder::MapBuilder;
+pub use pairs::{decode_pairs, encode_pairs};
 
 /// Why bytes aren't the strict CBOR that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +36,9 @@ pub enum CodecError {
     /// The outermost item is not a map.
     #[error("expected a CBOR map")]
     NotAMap,
+    /// The outermost item is not an array of pairs of byte strings.
+    #[error("expected a CBOR array of pairs of byte strings")]
+    NotPairs,
     /// A key that must be there is not.
     #[error("key {key} is missing")]
     Missing {
@@ -125,18 +130,7 @@ impl Fields {
     /// # Errors
     /// [`CodecError`] names the first thing that is wrong.
     pub fn decode(bytes: &[u8], limit: usize) -> Result<Self, CodecError> {
-        if bytes.len() > limit {
-            return Err(CodecError::TooLarge {
-                limit,
-                got: bytes.len(),
-            });
-        }
-        let value: Value = serde_cbor::from_slice(bytes).map_err(|_| CodecError::Malformed)?;
-        let again = serde_cbor::to_vec(&value).map_err(|_| CodecError::Malformed)?;
-        if again != bytes {
-            return Err(CodecError::NotDeterministic);
-        }
-        Self::of(value)
+        Self::of(strict(bytes, limit)?)
     }
 
     fn of(value: Value) -> Result<Self, CodecError> {
@@ -348,6 +342,22 @@ impl Fields {
             })
         })
     }
+}
+
+/// One item of at most `limit` bytes in its deterministic encoding, and nothing after it.
+fn strict(bytes: &[u8], limit: usize) -> Result<Value, CodecError> {
+    if bytes.len() > limit {
+        return Err(CodecError::TooLarge {
+            limit,
+            got: bytes.len(),
+        });
+    }
+    let value: Value = serde_cbor::from_slice(bytes).map_err(|_| CodecError::Malformed)?;
+    let again = serde_cbor::to_vec(&value).map_err(|_| CodecError::Malformed)?;
+    if again != bytes {
+        return Err(CodecError::NotDeterministic);
+    }
+    Ok(value)
 }
 
 fn exact<const N: usize>(value: Value, key: Key) -> Result<[u8; N], CodecError> {

@@ -103,6 +103,8 @@ byte_string! {
     ChipId[64];
     /// SHA-256 over the deterministic CBOR of a link's context.
     ContextDigest[32];
+    /// SHA-384 of the firmware that made a GPU's attestation key \[DICE, TCBINFO FWID\].
+    Fwid[48];
     /// Nonce passed to a GPU's attestation report.
     GpuNonce[32];
     /// HOST_DATA of an SNP report \[SNP ABI 56860, ATTESTATION_REPORT, 0x0C0\]: chosen by the host.
@@ -117,6 +119,8 @@ byte_string! {
     ManifestDigest[32];
     /// A challenge chosen by whoever verifies.
     Nonce[32];
+    /// Identity of one NVIDIA device on NVLink, in the order of an NVSwitch's own report.
+    Pdi[8];
     /// Value of a PCR in a TPM's SHA-256 bank.
     PcrValue[32];
     /// SHA-256 of an appraisal policy's exact bytes, or of an enclave's configuration.

@@ -35,6 +35,7 @@ pub mod azure;
 pub mod binding;
 pub mod codec;
 pub mod encoding;
+pub mod nvidia;
 pub mod snp;
 
 mod certificate_table;
@@ -44,6 +45,7 @@ mod evidence;
 mod hash;
 mod manifest;
 mod merkle;
+mod reader;
 mod receipt;
 mod result;
 mod role;

@@ -127,7 +127,7 @@ const fn published(serial: u32, certificate: &str, spki: &str) -> Published {
 }
 
 /// 64 hexadecimal digits as bytes; a wrong digit or length fails the build.
-const fn unhex(text: &str) -> [u8; 32] {
+pub(crate) const fn unhex(text: &str) -> [u8; 32] {
     const fn digit(byte: u8) -> u8 {
         match byte {
             b'0'..=b'9' => byte - b'0',

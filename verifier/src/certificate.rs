@@ -2,6 +2,8 @@
 //! borrowed from their DER. Reads strictly and keeps the raw to-be-signed bytes; trusts
 //! nothing and follows no chain.
 
+use core::fmt::{self, Write as _};
+
 use bastide_attestation::UnixTime;
 
 use crate::der::{Element, Elements, Fault, Tag, bit_string, boolean, sequence, small_integer, time};
@@ -10,6 +12,8 @@ use crate::der::{Element, Elements, Fault, Tag, bit_string, boolean, sequence, s
 pub(crate) const MAX_CERTIFICATE_BYTES: usize = 4096;
 /// Most extensions. AMD's leaves have 12.
 pub(crate) const MAX_EXTENSIONS: usize = 32;
+/// Most characters of a foreign name in a verdict.
+const MAX_NAME: usize = 40;
 
 /// 1.2.840.113549.1.1.1
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
@@ -243,6 +247,30 @@ pub(crate) fn common_name(name: &[u8]) -> Option<&str> {
         }
     }
     found
+}
+
+/// Common name of a name, for a verdict: foreign text, so cut and filtered.
+pub(crate) const fn printable(name: &[u8]) -> Printable<'_> {
+    Printable(name)
+}
+
+/// See [`printable`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printable<'a>(&'a [u8]);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(name) = common_name(self.0) else {
+            return f.write_str("(no common name)");
+        };
+        name.chars()
+            .take(MAX_NAME)
+            .map(|character| match character {
+                ' '..='~' => character,
+                _ => '?',
+            })
+            .try_for_each(|character| f.write_char(character))
+    }
 }
 
 /// Serial numbers are compared as numbers: DER pads with a zero byte.

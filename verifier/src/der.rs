@@ -34,6 +34,12 @@ impl Tag {
         const { assert!(NUMBER < 31) };
         Self(0xa0 | NUMBER)
     }
+
+    /// `[NUMBER]`, primitive: an IMPLICIT tag in the place of a simple type's.
+    pub(crate) const fn implicit<const NUMBER: u8>() -> Self {
+        const { assert!(NUMBER < 31) };
+        Self(0x80 | NUMBER)
+    }
 }
 
 /// One element: tag, length and content.

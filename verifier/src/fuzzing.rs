@@ -2,10 +2,16 @@
 //! `--cfg fuzzing`, which no build of the product sets. Says of each decoder
 //! what must hold for any input; a broken promise panics, and is found.
 
+use bastide_attestation::nvidia::Family;
 use bastide_attestation::snp::{Generation, SigningKey};
+use bastide_attestation::{UnixTime, binding};
 
+use crate::anchors::Pin;
 use crate::certificate::{Certificate, common_name};
 use crate::crl::RevocationList;
+use crate::crypto::Crypto;
+use crate::memo::Memo;
+use crate::nvidia::{DeviceAnchor, DeviceTrust, firmware_id, verify_chain};
 use crate::pem::pem_certificates;
 use crate::snp::VekExtensions;
 
@@ -50,6 +56,65 @@ pub fn leaf(bytes: &[u8]) {
             }
             let _ = extensions.is_for(generation);
         }
+    }
+    // One family at most: their extensions exclude each other.
+    let families =
+        [Family::Hopper, Family::Blackwell].map(|family| firmware_id(&certificate, family).is_ok());
+    assert_ne!(families, [true, true]);
+}
+
+/// A device's certificate chain in PEM, under whatever root it ends in, every
+/// signature taken for good: what is left is what else a chain must be.
+pub fn device_chain(bytes: &[u8]) {
+    let Ok(ders) = pem_certificates(bytes) else {
+        return;
+    };
+    let Some(Ok(root)) = ders.last().map(|der| Certificate::parse(der)) else {
+        return;
+    };
+    let anchor = DeviceAnchor {
+        name: "fuzzed".to_owned(),
+        root: Pin {
+            spki: binding::spki_digest(root.spki),
+            certificate: None,
+        },
+        simulated: true,
+        added_by_policy: true,
+    };
+    let trust = DeviceTrust {
+        anchors: &[anchor],
+        crypto: &Credulous,
+        now: UnixTime::from_secs(1_748_736_000),
+        memo: &Memo::default(),
+    };
+    let Ok(chain) = verify_chain(&ders, &trust) else {
+        return;
+    };
+    assert_eq!(ders.len(), 5);
+    for (revocable, der) in chain.revocable().iter().zip(ders.iter().skip(1)) {
+        assert_eq!(&revocable.der, der);
+        assert_eq!(revocable.issuer_point.len(), 97);
+    }
+    let leaf = &chain.leaf().certificate;
+    assert!(leaf.require_end_entity().is_ok());
+    let _ = firmware_id(leaf, chain.family);
+}
+
+/// Takes every signature for good.
+#[derive(Debug)]
+struct Credulous;
+
+impl Crypto for Credulous {
+    fn rsa_pss_sha384_verify(&self, _: &[u8], _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+
+    fn rsa_pkcs1_sha256_verify(&self, _: &[u8], _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+
+    fn p384_sha384_verify(&self, _: &[u8], _: &[u8], _: &[u8; 96]) -> bool {
+        true
     }
 }
 

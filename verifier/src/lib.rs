@@ -50,6 +50,8 @@ mod facts;
 pub mod fuzzing;
 mod hexadecimal;
 mod ledger;
+mod memo;
+mod nvidia;
 mod pem;
 mod policy;
 mod policy_signature;

@@ -4,7 +4,6 @@
 mod authenticity;
 mod chain;
 mod evaluate;
-mod memo;
 mod vek;
 
 pub(crate) use authenticity::{Authentic, Sources, Trust, authenticate, describe_roots, key_name};

@@ -9,7 +9,7 @@
 //! 0x4d4  var_len bytes of JSON, then zeros to the size of the NV index
 //! ```
 
-use super::reader::Reader;
+use crate::reader::Reader;
 use crate::snp::REPORT_BYTES;
 
 /// Most bytes of an HCL report. Azure's NV index has 2,600.

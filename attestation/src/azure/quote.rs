@@ -7,7 +7,7 @@
 //! same key from being taken for a quote.
 
 use super::pcr::PcrSelection;
-use super::reader::Reader;
+use crate::reader::Reader;
 
 /// Most bytes of a quote: message, signature and PCR values together.
 pub const MAX_QUOTE_BYTES: usize = 4 * 1024;

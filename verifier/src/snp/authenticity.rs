@@ -8,14 +8,14 @@ use bastide_attestation::snp::{Cpuid, Generation, Product, ReportError, SigningK
 use bastide_attestation::{UnixTime, Untrusted};
 
 use crate::anchors::Anchor;
-use crate::certificate::{Certificate, PublicKey, common_name};
+use crate::certificate::{Certificate, PublicKey, common_name, printable};
 use crate::crypto::Crypto;
 use crate::hexadecimal::Hex;
 use crate::ledger::{CheckId, Ledger, Refused, sentence};
 use crate::policy::CrlMode;
 use crate::pss::require_pss_sha384;
 use crate::rejection::Rejection;
-use crate::snp::chain::{Chain, Memo, printable, verify_chain, window};
+use crate::snp::chain::{Chain, Memo, verify_chain, window};
 use crate::snp::vek::VekExtensions;
 
 /// A report and what endorses it, as received.

@@ -2,28 +2,24 @@
 //! root, intermediate and revocation. Certificates are candidates until they
 //! hash to a pin; their order does not matter.
 
-use core::fmt::{self, Write as _};
-
 use bastide_attestation::snp::{Product, SigningKey};
 use bastide_attestation::{SpkiDigest, UnixTime};
 
 use crate::anchors::{Anchor, Pin, SIMULATION_KEYS};
-use crate::certificate::{Certificate, PublicKey, common_name};
+use crate::certificate::{Certificate, PublicKey, common_name, printable};
 use crate::crl::RevocationList;
 use crate::hexadecimal::Hex;
 use crate::ledger::{CheckId, Ledger, Refused, sentence};
+use crate::memo::Digests;
 use crate::policy::CrlMode;
 use crate::pss::require_pss_sha384;
 use crate::rejection::Rejection;
 use crate::snp::Trust;
-use crate::snp::memo::Digests;
 
-pub(crate) use crate::snp::memo::Memo;
+pub(crate) use crate::memo::Memo;
 
 /// Most certificates that are looked at.
 const MAX_CHAIN: usize = 8;
-/// Most characters of a foreign name in a verdict.
-const MAX_NAME: usize = 40;
 
 /// A certificate authority's key that a signature may be verified with.
 #[derive(Debug, Clone, Copy)]
@@ -321,30 +317,6 @@ pub(crate) fn window(certificate: &Certificate<'_>) -> String {
         "from {} to {}",
         certificate.not_before, certificate.not_after
     ))
-}
-
-/// Common name of a name, for a verdict: foreign text, so cut and filtered.
-pub(crate) const fn printable(name: &[u8]) -> Printable<'_> {
-    Printable(name)
-}
-
-/// See [`printable`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Printable<'a>(&'a [u8]);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(name) = common_name(self.0) else {
-            return f.write_str("(no common name)");
-        };
-        name.chars()
-            .take(MAX_NAME)
-            .map(|character| match character {
-                ' '..='~' => character,
-                _ => '?',
-            })
-            .try_for_each(|character| f.write_char(character))
-    }
 }
 
 fn describe(certificates: &Candidates<'_>) -> String {

@@ -11,11 +11,11 @@ use crate::certificate::Certificate;
 
 /// What a certificate is pinned by.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Digests {
+pub(crate) struct Digests {
     /// Of its SubjectPublicKeyInfo.
-    pub(super) spki: SpkiDigest,
+    pub(crate) spki: SpkiDigest,
     /// SHA-256 of the whole.
-    pub(super) certificate: [u8; 32],
+    pub(crate) certificate: [u8; 32],
 }
 
 impl Digests {
@@ -56,19 +56,19 @@ impl Memo {
     }
 
     /// Whether this key's signature of these very bytes was verified.
-    pub(super) fn knows(&self, issuer: &SpkiDigest, whole: &[u8]) -> bool {
+    pub(crate) fn knows(&self, issuer: &SpkiDigest, whole: &[u8]) -> bool {
         self.find(|known| (known.issuer == *issuer && known.whole == whole).then_some(()))
             .is_some()
     }
 
     /// The digests of a certificate, remembered or made.
-    pub(super) fn digests_of(&self, certificate: &Certificate<'_>) -> Digests {
+    pub(crate) fn digests_of(&self, certificate: &Certificate<'_>) -> Digests {
         self.find(|known| known.digests.filter(|_| known.whole == certificate.der))
             .unwrap_or_else(|| Digests::of(certificate))
     }
 
     /// Keeps that this key's signature of these bytes verifies.
-    pub(super) fn remember(&self, issuer: SpkiDigest, whole: &[u8], digests: Option<Digests>) {
+    pub(crate) fn remember(&self, issuer: SpkiDigest, whole: &[u8], digests: Option<Digests>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() == Self::CAPACITY {
             known.pop_front();
