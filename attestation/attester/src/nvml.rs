@@ -15,14 +15,18 @@
 
 pub mod collect;
 mod error;
-
+pub mod gate;
 pub mod library;
+#[cfg(test)]
+mod played;
 pub mod settings;
+pub mod worker;
 
 pub use collect::{CollectedDevice, CollectedGpus, MAX_GPUS};
 pub use error::GpuError;
-
+pub use gate::{Closing, GateError, GateFault, open_gate};
 pub use library::{DEFAULT_LIBRARY, Failure, Library, LoadedLibrary, Status};
 pub use settings::{
     CpuCapability, Environment, GpuCapability, MultiGpuMode, Settings, SettingsFault, Switch,
 };
+pub use worker::{Health, Limits, Worker};

@@ -166,3 +166,6 @@ fn report<L: Library + ?Sized>(library: &L, device: u32, nonce: &GpuNonce) -> Re
             second,
         })
 }
+
+#[cfg(test)]
+mod tests;
