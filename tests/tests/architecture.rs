@@ -70,7 +70,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
         &["bastide-endorsements", "bastide-attestation"],
     ),
     ("bastide-tests", "tests", &[]),
-    ("bastide-fake-nvml", "tests/fake-nvml", &[]),
+    ("bastide-fake-nvml", "tests/fake-nvml", &["bastide-attestation"]),
 ];
 
 /// For their tests only: the simulator makes the evidence that these judge, and

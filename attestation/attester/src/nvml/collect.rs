@@ -1,5 +1,11 @@
 //! Evidence of every GPU: reports over one nonce, and chains, between two equal
 //! snapshots of what NVML says. Judges no report.
+//!
+//! NVML answers for settings and versions from its own memory (0.3 µs on an H200
+//! with driver 580.159.04, where a call to the driver takes 19 µs). So the second
+//! snapshot holds what NVML says to be of one piece; that the GPUs' mode does not
+//! change rests on the driver, which resets no GPU, as a change of mode needs,
+//! while a process holds it, as this one does.
 
 use core::fmt;
 

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use super::error::GpuError;
-use super::library::{Library, RawCapabilities, RawSettings};
+use super::library::{Failure, Library, RawCapabilities, RawSettings};
 
 /// `NVML_CC_SYSTEM_ENVIRONMENT_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,9 +105,28 @@ impl Settings {
     /// Asks NVML.
     ///
     /// # Errors
-    /// [`GpuError::Call`] as NVML fails; [`GpuError::UnknownSetting`].
+    /// [`GpuError::Call`] as NVML fails; [`GpuError::UnknownSetting`]. If it fails
+    /// to give capabilities alone, [`GpuError::NotProduction`] comes first.
     pub fn read<L: Library + ?Sized>(library: &L) -> Result<Self, GpuError> {
-        Self::new(library.capabilities()?, library.settings()?)
+        let settings = library.settings()?;
+        Self::new_or_fault(library.capabilities(), settings)
+    }
+
+    /// Types NVML's numbers, or says why there are no capabilities: that settings
+    /// are not those of production tells more than that a call fails then.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn new_or_fault(
+        capabilities: Result<RawCapabilities, Failure>,
+        settings: RawSettings,
+    ) -> Result<Self, GpuError> {
+        let capabilities = capabilities.or_else(|failure| {
+            let none = RawCapabilities { cpu: 0, gpus: 0 };
+            Self::new(none, settings)?.require_production()?;
+            Err(GpuError::Call(failure))
+        })?;
+        Self::new(capabilities, settings)
     }
 
     /// Types NVML's numbers.

@@ -76,6 +76,32 @@ fn eight_gpus_are_asked_one_after_another() {
     assert_eq!(reports.collect::<Vec<_>>(), expected);
 }
 
+/// What an H200 with driver 580.159.04 answers while confidential computing is off.
+const OFF: &str = "driver = 580.159.04\ncapabilities = 0 1\nsettings = 0 0 0 0\nready = 0\n\
+    rotation = 60\nmemory = 0 146591680\n\
+    fail.nvmlDeviceGetConfComputeGpuCertificate = 999 999\n\
+    fail.nvmlDeviceGetConfComputeGpuAttestationReport = 999 999\n";
+
+#[test]
+fn a_gpu_whose_host_left_confidential_computing_off_is_refused_with_what_to_do() {
+    let scene = Scene::of_one_gpu(OFF);
+    let library = scene.library().unwrap();
+    assert_eq!(library.key_rotation_threshold(), Ok(60));
+    for failure in [
+        library.attestation_chain(0).unwrap_err(),
+        library.attestation_report(0, &NONCE).unwrap_err(),
+    ] {
+        let status = Status::UNKNOWN;
+        let call = failure.call();
+        assert_eq!(failure, Failure::Status { call, status });
+    }
+    let error = collect::collect(&library, &NONCE).unwrap_err().to_string();
+    assert!(
+        error.contains("the host has to switch the GPU's mode on"),
+        "{error}"
+    );
+}
+
 /// Whatever is not production is refused before any GPU is asked for a report.
 #[test]
 fn confidential_computing_off_developer_tools_and_simulation_are_refused_by_name() {

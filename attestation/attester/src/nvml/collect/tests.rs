@@ -27,8 +27,8 @@ fn without_production_nothing_but_settings_is_asked() {
     assert_eq!(
         played.calls(),
         [
-            "nvmlSystemGetConfComputeCapabilities",
-            "nvmlSystemGetConfComputeSettings"
+            "nvmlSystemGetConfComputeSettings",
+            "nvmlSystemGetConfComputeCapabilities"
         ]
     );
 }

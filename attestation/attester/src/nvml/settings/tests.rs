@@ -76,6 +76,26 @@ fn protected_pcie_counts_as_on_without_the_feature() {
     assert_eq!(protected.require_production(), Ok(()));
 }
 
+/// A driver may refuse to say what the CPU is while confidential computing is off.
+#[test]
+fn production_is_asked_for_before_capabilities_that_fail() {
+    use crate::nvml::played::status;
+    let failure = status("nvmlSystemGetConfComputeCapabilities", 3);
+    let off = RawSettings {
+        feature: 0,
+        ..PRODUCTION
+    };
+    let faults = vec![SettingsFault::ConfidentialComputingOff];
+    assert_eq!(
+        Settings::new_or_fault(Err(failure.clone()), off),
+        Err(GpuError::NotProduction { faults })
+    );
+    assert_eq!(
+        Settings::new_or_fault(Err(failure.clone()), PRODUCTION),
+        Err(GpuError::Call(failure))
+    );
+}
+
 #[test]
 fn a_number_outside_the_header_is_refused_by_its_name() {
     for (raw, setting) in [
