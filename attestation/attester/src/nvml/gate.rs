@@ -1,4 +1,4 @@
-//! GPUs accept work only after an appraisal: the ready state is set to 1 here and
+//! GPUs accept work only after an appraisal: this crate sets the ready state to 1 here and
 //! nowhere else, and back to 0 whatever fails.
 //!
 //! NVML forgets the ready state once nobody holds the driver, so a worker, or
