@@ -70,13 +70,16 @@ const CRATES: &[(&str, &str, &[&str])] = &[
         &["bastide-endorsements", "bastide-attestation"],
     ),
     ("bastide-tests", "tests", &[]),
+    ("bastide-fake-nvml", "tests/fake-nvml", &["bastide-attestation"]),
 ];
 
-/// For their tests only: the simulator makes the evidence that these judge.
+/// For their tests only: the simulator makes the evidence that these judge, and
+/// the attester is who calls the fake of NVML.
 const MAY_TEST_WITH_THE_ATTESTER: &[&str] = &[
     "bastide-attested-tls",
     "bastide-cli",
     "bastide-endorsements",
+    "bastide-fake-nvml",
     "bastide-pipeline",
     "bastide-verifier",
 ];
@@ -197,6 +200,7 @@ fn nothing_shipped_depends_on_the_tests_and_the_demo_links_no_crate_of_ours() {
         {
             let names = format!("{} → {} ({kinds:?})", package.name, dependency.name);
             assert_ne!(dependency.name, "bastide-tests", "{names}");
+            assert_ne!(dependency.name, "bastide-fake-nvml", "{names}: it is loaded, never linked");
             if package.name == "bastide-tests" {
                 assert!(
                     kinds.iter().all(|kind| *kind == Kind::Dev),

@@ -6,6 +6,7 @@
 //! REPORT_DATA is always `bastide_attestation::binding::report_data`.
 //!
 //! - [`device`]: a real SEV-SNP guest, through configfs-tsm or `/dev/sev-guest`;
+//! - [`nvml`]: NVIDIA GPUs, their reports and their ready state;
 //! - `simulator` (feature, off by default): AMD's formats, signed under roots
 //!   whose keys are public in this repository. A build without the feature has
 //!   no such module:
@@ -28,6 +29,7 @@
 )]
 
 pub mod device;
+pub mod nvml;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 

@@ -1,5 +1,6 @@
 //! The ioctls of `/dev/sev-guest` themselves (Linux, uapi/linux/sev-guest.h).
-//! The only unsafe code of this crate: three structures and two calls.
+//! The only unsafe code of this crate besides `nvml/library/loaded.rs`: three
+//! structures and two calls.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileTypeExt as _;
