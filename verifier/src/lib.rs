@@ -50,6 +50,7 @@ mod facts;
 pub mod fuzzing;
 mod hexadecimal;
 mod ledger;
+mod nvidia;
 mod pem;
 mod policy;
 mod policy_signature;
