@@ -44,7 +44,7 @@ pub(super) const NO_CHECK: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 5];
 /// A key and the name of who holds it.
 #[derive(Debug, Clone)]
 pub(super) struct Holder {
-    key: SigningKey,
+    pub(super) key: SigningKey,
     /// Name, DER.
     pub(super) name: Vec<u8>,
     /// SubjectPublicKeyInfo, DER.
