@@ -4,12 +4,14 @@
 use bastide_attestation::UnixTime;
 
 use crate::certificate::without_leading_zeros;
-use crate::der::{Elements, Fault, Tag, bit_string, sequence, time};
+use crate::der::{Elements, Fault, Tag, bit_string, sequence, small_integer, time};
 
 /// Most bytes of a list. AMD's have about 900.
 const MAX_CRL_BYTES: usize = 16 * 1024;
 /// Most entries.
 const MAX_ENTRIES: usize = 512;
+/// 2.5.29.21
+const REASON_CODE: &[u8] = &[0x55, 0x1d, 0x15];
 
 /// A list whose form is right.
 #[derive(Debug)]
@@ -79,7 +81,12 @@ impl<'a> RevocationList<'a> {
 
     /// Whether the list names this serial number (without leading zeros).
     pub(crate) fn revokes(&self, serial: &[u8]) -> bool {
-        self.revoked.serials().any(|revoked| revoked == serial)
+        self.entry(serial).is_some()
+    }
+
+    /// What the list says of this serial number (without leading zeros).
+    pub(crate) fn entry(&self, serial: &[u8]) -> Option<Entry<'a>> {
+        self.revoked.entries().find(|entry| entry.serial == serial)
     }
 }
 
@@ -110,38 +117,75 @@ impl<'a> Revoked<'a> {
         self.count
     }
 
-    /// Serial numbers, without leading zeros.
-    pub(crate) fn serials(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    /// Each of them.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let mut list = self.list;
         // INVARIANT: `read` has read all of them without a fault.
         core::iter::from_fn(move || read_entry(&mut list).ok())
     }
+
+    /// Serial numbers, without leading zeros.
+    pub(crate) fn serials(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.entries().map(|entry| entry.serial)
+    }
 }
 
-/// The next entry's serial number, without leading zeros.
-fn read_entry<'a>(list: &mut Elements<'a>) -> Result<&'a [u8], Fault> {
+/// One revoked certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    /// Its serial number, without leading zeros.
+    pub(crate) serial: &'a [u8],
+    /// Since when.
+    pub(crate) revoked_at: UnixTime,
+    /// CRLReason \[RFC 5280 §5.3.1\], if the list says one.
+    pub(crate) reason: Option<u8>,
+}
+
+fn read_entry<'a>(list: &mut Elements<'a>) -> Result<Entry<'a>, Fault> {
     let mut entry = Elements::new(list.expect(Tag::SEQUENCE, "a revoked certificate")?.content);
     let serial = entry.expect(Tag::INTEGER, "its serial number")?;
-    time(entry.any("its revocation date")?, "its revocation date")?;
-    if let Some(extensions) = entry.optional(Tag::SEQUENCE, "its extensions")? {
-        refuse_critical(extensions.raw)?;
-    }
+    let revoked_at = time(entry.any("its revocation date")?, "its revocation date")?;
+    let reason = match entry.optional(Tag::SEQUENCE, "its extensions")? {
+        Some(extensions) => refuse_critical(extensions.raw)?.map(reason).transpose()?,
+        None => None,
+    };
     entry.finish("nothing after its extensions")?;
-    Ok(without_leading_zeros(serial.content))
+    Ok(Entry {
+        serial: without_leading_zeros(serial.content),
+        revoked_at,
+        reason,
+    })
 }
 
-fn refuse_critical(extensions: &[u8]) -> Result<(), Fault> {
+/// CRLReason ::= ENUMERATED
+pub(crate) fn reason(value: &[u8]) -> Result<u8, Fault> {
+    const REASON: &str = "a reason from 0 to 10 without 7";
+    let mut outer = Elements::new(value);
+    let number = outer.expect(Tag::ENUMERATED, REASON)?;
+    outer.finish(REASON)?;
+    small_integer(number.content)
+        .filter(|reason| matches!(reason, 0..=6 | 8..=10))
+        .ok_or(Fault(REASON))
+}
+
+/// Reads extensions, of which none may be critical, and gives the value of
+/// reasonCode.
+fn refuse_critical(extensions: &[u8]) -> Result<Option<&[u8]>, Fault> {
     let mut list = sequence(extensions, "extensions")?;
+    let mut reason = None;
     while !list.is_empty() {
         let mut fields = Elements::new(list.expect(Tag::SEQUENCE, "an extension")?.content);
-        fields.expect(Tag::OID, "an extension's identifier")?;
+        let oid = fields.expect(Tag::OID, "an extension's identifier")?;
         if fields.optional(Tag::BOOLEAN, "critical")?.is_some() {
             return Err(Fault("no critical extension in a revocation list"));
         }
-        fields.expect(Tag::OCTET_STRING, "an extension's value")?;
+        let value = fields.expect(Tag::OCTET_STRING, "an extension's value")?;
         fields.finish("nothing after an extension's value")?;
+        if oid.content == REASON_CODE && reason.replace(value.content).is_some() {
+            return Err(Fault("one reasonCode"));
+        }
     }
-    Ok(())
+    Ok(reason)
 }
 
 #[cfg(test)]

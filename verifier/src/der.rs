@@ -21,11 +21,12 @@ impl Tag {
     pub(crate) const OCTET_STRING: Self = Self(0x04);
     pub(crate) const NULL: Self = Self(0x05);
     pub(crate) const OID: Self = Self(0x06);
+    pub(crate) const ENUMERATED: Self = Self(0x0a);
     pub(crate) const UTF8_STRING: Self = Self(0x0c);
     pub(crate) const PRINTABLE_STRING: Self = Self(0x13);
     pub(crate) const IA5_STRING: Self = Self(0x16);
     const UTC_TIME: Self = Self(0x17);
-    const GENERALIZED_TIME: Self = Self(0x18);
+    pub(crate) const GENERALIZED_TIME: Self = Self(0x18);
     pub(crate) const SEQUENCE: Self = Self(0x30);
     pub(crate) const SET: Self = Self(0x31);
 

@@ -1,14 +1,24 @@
-//! NVIDIA devices: from a report and a certificate chain, as the driver
-//! returned them, to an authentic device. Judges neither what the device
-//! measured nor whether its certificates were revoked, nor which devices a
-//! policy wants: that starts where an [`AuthenticDevice`] is.
+//! Evidence of NVIDIA GPUs and NVSwitches: from a report and a certificate
+//! chain, as the driver returned them, to an authentic device, and what its
+//! measurements and certificates are held against. Which devices a policy
+//! wants is not decided here.
+//!
+//! - [`device`]: report, chain and firmware digest, to an [`AuthenticDevice`];
+//! - [`rim`]: reference integrity manifests, from bytes to an authentic one;
+//! - [`golden`]: measurements against the manifests;
+//! - [`revocation`] and [`ocsp`]: whether a certificate was revoked.
 
 mod anchors;
 mod chain;
 mod device;
 mod dice;
 mod fault;
+pub(crate) mod golden;
 mod names;
+pub(crate) mod ocsp;
+pub(crate) mod revocation;
+pub(crate) mod rim;
+mod usage;
 
 pub(crate) use anchors::DeviceAnchor;
 pub(crate) use chain::{ChainCertificate, DeviceTrust};
@@ -17,5 +27,9 @@ pub(crate) use fault::DeviceFault;
 #[cfg(fuzzing)]
 pub(crate) use {chain::verify_chain, dice::firmware_id};
 
+#[cfg(test)]
+mod test_pki;
+#[cfg(test)]
+mod test_vectors;
 #[cfg(test)]
 mod tests;
