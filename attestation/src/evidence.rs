@@ -2,6 +2,7 @@
 //! collection (draft-ietf-rats-msg-wrap) with evidence and endorsements, and
 //! the request itself. Everything inside is kept as the bytes that came.
 
+mod gpu;
 mod platform;
 
 use crate::azure::MAX_HCL_REPORT_BYTES;
@@ -10,6 +11,7 @@ use crate::digest::Nonce;
 use crate::merkle::InclusionProof;
 use crate::snp::REPORT_BYTES;
 
+pub use gpu::{GpuPart, GpuPartError};
 pub use platform::{Platform, PlatformEvidence, TpmQuote};
 
 /// Path of the attest endpoint.
@@ -82,6 +84,8 @@ pub struct Evidence {
     pub platform: PlatformEvidence,
     /// Stapled endorsements.
     pub endorsements: Endorsements,
+    /// The GPUs, where the statement names them.
+    pub gpu: Option<GpuPart>,
 }
 
 /// Why an envelope can't be read.
@@ -109,6 +113,9 @@ pub enum EvidenceError {
     /// The TPM quote is not strict CBOR of the defined shape.
     #[error("TPM quote: {0}")]
     Quote(CodecError),
+    /// The GPUs' part is not strict CBOR of the defined shape.
+    #[error(transparent)]
+    Gpu(#[from] GpuPartError),
     /// A certificate or CRL that is too large.
     #[error("an endorsement has at most {MAX_ENDORSEMENT_BYTES} bytes, got {got}")]
     EndorsementLength {
@@ -143,6 +150,9 @@ impl Evidence {
         }
         if let Some(crl) = &self.endorsements.crl {
             map = map.record("crl", CRL_TYPE, crl, ENDORSEMENTS);
+        }
+        if let Some(gpu) = &self.gpu {
+            map = gpu.add_to(map);
         }
         map.encode()
     }
@@ -181,6 +191,7 @@ impl Evidence {
         let ask = part("ask", CERTIFICATE_TYPE, ENDORSEMENTS)?;
         let ark = part("ark", CERTIFICATE_TYPE, ENDORSEMENTS)?;
         let crl = part("crl", CRL_TYPE, ENDORSEMENTS)?;
+        let gpu = GpuPart::read(&mut fields)?;
         fields.finish()?;
         if ark.is_some() && ask.is_none() {
             return Err(missing("ask"));
@@ -211,6 +222,7 @@ impl Evidence {
             proof: InclusionProof::decode(&proof).map_err(EvidenceError::Proof)?,
             platform,
             endorsements: Endorsements { vek, chain, crl },
+            gpu,
         }))
     }
 }
@@ -269,6 +281,7 @@ impl AttestRequest {
 mod tests {
     use super::*;
     use crate::digest::Salt;
+    use crate::nvidia::{DeviceEvidence, GpuEndorsements, GpuEvidence};
     use proptest::prelude::*;
 
     fn evidence() -> Evidence {
@@ -285,6 +298,52 @@ mod tests {
                 chain: vec![vec![2; 1600]; 2],
                 crl: Some(vec![3; 900]),
             },
+            gpu: None,
+        }
+    }
+
+    fn gpu_evidence() -> Evidence {
+        let device = DeviceEvidence {
+            report: vec![11; 4000],
+            chain: vec![12; 4800],
+        };
+        let gpus = GpuEvidence::new(vec![device]).unwrap();
+        Evidence {
+            gpu: Some(GpuPart {
+                evidence: gpus.encode(),
+                seed: [13; 32],
+                endorsements: GpuEndorsements {
+                    rims: vec![vec![14; 26_000]; 2],
+                    ocsp: vec![vec![15; 1000]; 9],
+                    crls: vec![],
+                },
+            }),
+            ..evidence()
+        }
+    }
+
+    #[test]
+    fn gpu_evidence_comes_with_its_seed_or_not_at_all() {
+        let bytes = gpu_evidence().encode();
+        assert!(bytes.len() < MAX_ENVELOPE_BYTES / 2, "{}", bytes.len());
+        let base = || {
+            MapBuilder::new()
+                .text("__cmwc_t", COLLECTION_TYPE)
+                .record("statement", STATEMENT_TYPE, &evidence().statement, EVIDENCE)
+                .record("proof", PROOF_TYPE, &evidence().proof.encode(), EVIDENCE)
+                .record("snp", SNP_REPORT_TYPE, &[0; REPORT_BYTES], EVIDENCE)
+                .record("vek", CERTIFICATE_TYPE, &[1], ENDORSEMENTS)
+        };
+        let gpu = gpu_evidence().gpu.unwrap();
+        for (label, missing) in [("gpu", "gpu-seed"), ("gpu-seed", "gpu")] {
+            let whole = gpu.add_to(base()).encode();
+            let fields = Fields::decode(&whole, MAX_ENVELOPE_BYTES).unwrap();
+            assert!(fields.has(label));
+            let half = gpu.add_one_to(base(), label);
+            assert_eq!(
+                Evidence::decode(&half.encode()).unwrap_err(),
+                EvidenceError::Gpu(GpuPartError::Missing { part: missing })
+            );
         }
     }
 
@@ -307,6 +366,7 @@ mod tests {
         for evidence in [
             evidence(),
             azure_evidence(),
+            gpu_evidence(),
             Evidence {
                 endorsements: Endorsements {
                     vek: vec![1],

@@ -63,8 +63,8 @@ pub use ear::{
     TrustworthinessClaim,
 };
 pub use evidence::{
-    ATTEST_PATH, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,
-    MAX_ENVELOPE_BYTES, Platform, PlatformEvidence, REQUEST_MEDIA_TYPE, TpmQuote, Untrusted,
+    ATTEST_PATH, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError, GpuPart,
+    GpuPartError, MAX_ENVELOPE_BYTES, Platform, PlatformEvidence, REQUEST_MEDIA_TYPE, TpmQuote, Untrusted,
 };
 pub use hash::{sha256, sha384, sha512};
 pub use manifest::ModelManifest;

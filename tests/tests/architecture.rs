@@ -200,7 +200,10 @@ fn nothing_shipped_depends_on_the_tests_and_the_demo_links_no_crate_of_ours() {
         {
             let names = format!("{} → {} ({kinds:?})", package.name, dependency.name);
             assert_ne!(dependency.name, "bastide-tests", "{names}");
-            assert_ne!(dependency.name, "bastide-fake-nvml", "{names}: it is loaded, never linked");
+            assert_ne!(
+                dependency.name, "bastide-fake-nvml",
+                "{names}: it is loaded, never linked"
+            );
             if package.name == "bastide-tests" {
                 assert!(
                     kinds.iter().all(|kind| *kind == Kind::Dev),
