@@ -23,6 +23,8 @@ pub(crate) struct RimAnchor {
     pub(crate) root: Pin,
     /// Whether its private key is public and nothing under it is confidential.
     pub(crate) simulated: bool,
+    /// Whether a policy added it, as opposed to being pinned in this crate.
+    pub(crate) added_by_policy: bool,
 }
 
 impl RimAnchor {
@@ -36,6 +38,7 @@ impl RimAnchor {
                 certificate: Some(NVIDIA_CERTIFICATE),
             },
             simulated: false,
+            added_by_policy: false,
         }
     }
 }

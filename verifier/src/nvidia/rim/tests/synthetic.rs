@@ -57,6 +57,7 @@ impl Pki {
             name: "test".to_owned(),
             root,
             simulated: true,
+            added_by_policy: true,
         }
     }
 
