@@ -6,7 +6,9 @@
 //! - [`device`]: report, chain and firmware digest, to an [`AuthenticDevice`];
 //! - [`rim`]: reference integrity manifests, from bytes to an authentic one;
 //! - [`golden`]: measurements against the manifests;
-//! - [`revocation`] and [`ocsp`]: whether a certificate was revoked.
+//! - [`revocation`] and [`ocsp`]: whether a certificate was revoked;
+//! - [`topology`]: which devices make one machine;
+//! - [`versions`]: versions of driver and VBIOS, and which are too old.
 
 mod anchors;
 mod chain;
@@ -18,7 +20,9 @@ mod names;
 pub(crate) mod ocsp;
 pub(crate) mod revocation;
 pub(crate) mod rim;
+pub(crate) mod topology;
 mod usage;
+pub(crate) mod versions;
 
 pub(crate) use anchors::DeviceAnchor;
 pub(crate) use chain::{ChainCertificate, DeviceTrust};

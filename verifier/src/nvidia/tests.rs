@@ -5,6 +5,7 @@ mod made;
 mod made_faults;
 mod real;
 mod tampering;
+mod topology;
 mod vectors;
 
 use bastide_attestation::UnixTime;
