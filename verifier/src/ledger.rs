@@ -200,10 +200,7 @@ impl CheckId {
     /// Every check of a scope, in the order they are made.
     pub fn of(scope: impl Into<Scope>) -> impl Iterator<Item = Self> {
         let scope = scope.into();
-        Self::ALL
-            .iter()
-            .copied()
-            .filter(move |id| id.applies_to(scope))
+        Self::ALL.iter().copied().filter(move |id| id.applies_to(scope))
     }
 }
 

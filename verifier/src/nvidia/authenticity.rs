@@ -48,7 +48,11 @@ pub(crate) fn authenticate_devices<'t, 'a>(
         }
     }
     record(devices.len(), nonce, &faults, ledger);
-    if faults.is_empty() { Ok(authentic) } else { Err(Refused) }
+    if faults.is_empty() {
+        Ok(authentic)
+    } else {
+        Err(Refused)
+    }
 }
 
 /// A check passed if every device got beyond it, failed if one ended there, and

@@ -47,7 +47,10 @@ pub(crate) fn authenticate_rims(
             }
         }
     }
-    for (id, fault) in [(CheckId::RimSignature, &altered), (CheckId::RimValidity, &expired)] {
+    for (id, fault) in [
+        (CheckId::RimSignature, &altered),
+        (CheckId::RimValidity, &expired),
+    ] {
         match fault {
             Some((index, fault)) => {
                 let got = sentence(format_args!("manifest {index}: {fault}"));
@@ -56,7 +59,13 @@ pub(crate) fn authenticate_rims(
             // Whether a manifest with another fault is current was not asked.
             None if id == CheckId::RimValidity && altered.is_some() => {}
             None if id == CheckId::RimValidity => ledger.pass(id, standings(&rims)),
-            None => ledger.pass(id, sentence(format_args!("{} manifest(s)", rims.len() + usize::from(expired.is_some())))),
+            None => ledger.pass(
+                id,
+                sentence(format_args!(
+                    "{} manifest(s)",
+                    rims.len() + usize::from(expired.is_some())
+                )),
+            ),
         }
     }
     rims
@@ -81,7 +90,9 @@ fn standings(rims: &[AuthenticRim]) -> String {
 pub(crate) fn standing(rim: &AuthenticRim) -> String {
     match rim.standing() {
         Standing::Valid { until } => sentence(format_args!(" valid until {until}")),
-        Standing::Grace { expired } => sentence(format_args!(" expired at {expired}, within the days of grace")),
+        Standing::Grace { expired } => {
+            sentence(format_args!(" expired at {expired}, within the days of grace"))
+        }
         Standing::Pinned { expired } => sentence(format_args!(
             " expired at {expired}, its file pinned: sha256:{}",
             Hex(rim.sha256())
@@ -131,7 +142,14 @@ pub(crate) fn compare<'r>(
             let got = sentence(format_args!("device {index}: {}", fault.got));
             let _ = ledger.fail(id, fault.rejection, id.expected(), got);
         }
-        None => ledger.pass(id, sentence(format_args!("{} device(s), {} manifest(s)", devices.len(), rims.len()))),
+        None => ledger.pass(
+            id,
+            sentence(format_args!(
+                "{} device(s), {} manifest(s)",
+                devices.len(),
+                rims.len()
+            )),
+        ),
     }
     let id = CheckId::GpuMeasurements;
     match (&mismatch, &unfound) {
@@ -155,7 +173,10 @@ fn counts(matching: &[Matching<'_>]) -> String {
     let golden = |one: &Matching<'_>| {
         one.firmware.golden().len() + one.driver.map_or(0, |driver| driver.golden().len())
     };
-    let passed_over = matching.iter().filter(|one| one.matched.nvdec0_passed_over).count();
+    let passed_over = matching
+        .iter()
+        .filter(|one| one.matched.nvdec0_passed_over)
+        .count();
     let mut text = sentence(format_args!(
         "{} of {}",
         matching.iter().map(count).sum::<usize>(),
@@ -279,7 +300,10 @@ fn find<'r>(
 fn best<'r>(device: &AuthenticDevice<'_, '_>, found: &Candidates<'r>) -> Result<Matching<'r>, GoldenFault> {
     let report = device.report();
     let measured = |index: u8| report.measurement(index.checked_add(1)?).copied();
-    let disabled = device.facts().gpu().is_some_and(|gpu| gpu.nvdec0 == Nvdec0::Disabled);
+    let disabled = device
+        .facts()
+        .gpu()
+        .is_some_and(|gpu| gpu.nvdec0 == Nvdec0::Disabled);
     let mut first = None;
     for firmware in &found.firmware {
         let drivers: Vec<Option<&AuthenticRim>> = match &found.driver {

@@ -98,10 +98,14 @@ impl Answers<'_> {
         let (mut count, mut earliest, mut overlooked) = (0_usize, None, None);
         for (name, subject) in asked {
             count += 1;
-            match subject.map_err(Unknown::Fault).and_then(|subject| self.ask(&subject)) {
+            match subject
+                .map_err(Unknown::Fault)
+                .and_then(|subject| self.ask(&subject))
+            {
                 Ok(good) => {
                     let until = good.until();
-                    earliest = Some(earliest.map_or(until, |other: bastide_attestation::UnixTime| other.min(until)));
+                    earliest =
+                        Some(earliest.map_or(until, |other: bastide_attestation::UnixTime| other.min(until)));
                 }
                 Err(unknown) => {
                     let (rejection, got) = match &unknown {
@@ -124,10 +128,16 @@ impl Answers<'_> {
         }
         match (overlooked, earliest) {
             (Some(got), _) => {
-                ledger.skip(id, sentence(format_args!("{got}; the policy says revocation = \"soft\"")));
+                ledger.skip(
+                    id,
+                    sentence(format_args!("{got}; the policy says revocation = \"soft\"")),
+                );
             }
             (None, Some(until)) => {
-                ledger.pass(id, sentence(format_args!("{count} certificate(s), answers hold until {until}")));
+                ledger.pass(
+                    id,
+                    sentence(format_args!("{count} certificate(s), answers hold until {until}")),
+                );
             }
             (None, None) => ledger.skip(id, "no certificate to ask about"),
         }
@@ -164,9 +174,9 @@ const fn rejection_of(fault: &RevocationFault) -> Rejection {
     match fault {
         RevocationFault::Malformed(_) => Rejection::GpuRevocationMalformed,
         // Whoever asks once more may get an answer.
-        RevocationFault::Unsuccessful(_)
-        | RevocationFault::Unknown
-        | RevocationFault::CertIdMismatch(_) => Rejection::GpuRevocationMissing,
+        RevocationFault::Unsuccessful(_) | RevocationFault::Unknown | RevocationFault::CertIdMismatch(_) => {
+            Rejection::GpuRevocationMissing
+        }
         RevocationFault::ResponderNotDelegated(_) | RevocationFault::Signature => {
             Rejection::GpuRevocationSignature
         }

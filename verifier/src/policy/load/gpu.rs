@@ -47,17 +47,21 @@ pub(super) fn read(
         topology: TopologyRules {
             gpus: u8::try_from(count).unwrap_or(u8::MAX),
             modes: source.filled_set(&gpu.modes, |entry| {
-                source.one_of(entry, &["spt", "ppcie", "mpt"]).map(|name| match name {
-                    "spt" => Mode::Spt,
-                    "ppcie" => Mode::Ppcie,
-                    _ => Mode::Mpt,
-                })
+                source
+                    .one_of(entry, &["spt", "ppcie", "mpt"])
+                    .map(|name| match name {
+                        "spt" => Mode::Spt,
+                        "ppcie" => Mode::Ppcie,
+                        _ => Mode::Mpt,
+                    })
             })?,
             families: source.filled_set(&gpu.families, |entry| {
-                source.one_of(entry, &["hopper", "blackwell"]).map(|name| match name {
-                    "hopper" => Family::Hopper,
-                    _ => Family::Blackwell,
-                })
+                source
+                    .one_of(entry, &["hopper", "blackwell"])
+                    .map(|name| match name {
+                        "hopper" => Family::Hopper,
+                        _ => Family::Blackwell,
+                    })
             })?,
         },
         rim_expiry: rim_expiry(source, gpu)?,
@@ -70,7 +74,12 @@ pub(super) fn read(
         drivers: drivers(source, gpu, ignored)?,
         vbioses: vbioses(source, gpu, ignored)?,
         devices: ignored
-            .decision(&source, CheckId::GpuDevice.name(), "gpu.devices", gpu.devices.as_ref())?
+            .decision(
+                &source,
+                CheckId::GpuDevice.name(),
+                "gpu.devices",
+                gpu.devices.as_ref(),
+            )?
             .map(|devices| pinned::read(source, devices, DevicePin::parts, |value| source.parse(value)))
             .transpose()?,
     }))
@@ -192,7 +201,10 @@ fn rim_expiry(source: Source<'_>, gpu: &Gpu) -> Outcome<RimExpiry> {
     match mode {
         "strict" => Ok(RimExpiry::Strict),
         "grace" => {
-            let days = gpu.rim_grace_days.as_ref().ok_or_else(|| missing("rim_grace_days"))?;
+            let days = gpu
+                .rim_grace_days
+                .as_ref()
+                .ok_or_else(|| missing("rim_grace_days"))?;
             let days = source.number(days, 1..=MAX_GRACE_DAYS, "1 to 730 days of grace")?;
             Ok(RimExpiry::Grace {
                 days: u16::try_from(days).unwrap_or(0),
@@ -200,7 +212,9 @@ fn rim_expiry(source: Source<'_>, gpu: &Gpu) -> Outcome<RimExpiry> {
         }
         _ => {
             let rims = gpu.rims.as_ref().ok_or_else(|| missing("rims"))?;
-            let rims = pinned::read(source, rims, RimPin::parts, |value| source.digest::<RimDigest>(value))?;
+            let rims = pinned::read(source, rims, RimPin::parts, |value| {
+                source.digest::<RimDigest>(value)
+            })?;
             Ok(RimExpiry::Pinned { rims })
         }
     }
@@ -262,9 +276,7 @@ fn vbioses(source: Source<'_>, gpu: &Gpu, ignored: Ignored<'_>) -> Outcome<Optio
                 minimum: source.parse(&entry.minimum)?,
             })
         },
-        |one, other| {
-            one.project == other.project && one.minimum.generation() == other.minimum.generation()
-        },
+        |one, other| one.project == other.project && one.minimum.generation() == other.minimum.generation(),
     )?;
     let deny = denied(source, gpu.deny_vbioses.as_ref())?;
     Ok(Some(VbiosRules { minimum, deny }))
@@ -284,7 +296,8 @@ fn refuse_orphan(source: Source<'_>, entries: Option<&List<String>>, key: &str, 
     match entries {
         None => Ok(()),
         Some(entries) => {
-            let message = format!("`{key}` counts beside `gpu.{of}`, which `ignore` leaves out; remove one of the two");
+            let message =
+                format!("`{key}` counts beside `gpu.{of}`, which `ignore` leaves out; remove one of the two");
             Err(source.fault(PolicyFault::Contradiction, entries, message))
         }
     }
