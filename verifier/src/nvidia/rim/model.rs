@@ -212,3 +212,14 @@ impl AuthenticRim {
         Err(SelectionFault::Version { expected, got })
     }
 }
+
+/// Reads the content of a document that nobody vouches for, and forgets it.
+#[cfg(fuzzing)]
+pub(super) fn read_unverified(document: &Document<'_>) {
+    if let Ok(content) = Content::read(document) {
+        assert!((1..=64).contains(&content.golden.len()));
+        for golden in &content.golden {
+            assert!(golden.index < 64 && (1..=8).contains(&golden.alternatives.len()));
+        }
+    }
+}
