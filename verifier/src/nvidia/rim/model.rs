@@ -136,6 +136,11 @@ impl AuthenticRim {
         &self.verified.sha256
     }
 
+    /// `name` of the manifest: NVIDIA's have the family of chips here too.
+    pub(crate) fn name(&self) -> &str {
+        &self.verified.content.name
+    }
+
     /// `tagId` of the manifest: lower-case hexadecimal digits.
     pub(crate) fn tag_id(&self) -> &str {
         &self.verified.content.tag_id
