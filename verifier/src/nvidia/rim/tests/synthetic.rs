@@ -270,6 +270,7 @@ fn content_that_breaks_a_rule_is_refused_though_signed() {
         ("colloquialVersion=\"1.2\"", "colloquialVersion=\"\""),
         ("colloquialVersion=\"1.2\"", "colloquialVersion=\"1&amp;2\""),
         (" tagId=\"0a1b\"", ""),
+        (" name=\"GH100\"", ""),
     ] {
         // `<ns0:File …/>` closes itself, as Resource does.
         let fault = pki.authenticate(&base.replaced(from, to)).unwrap_err();
