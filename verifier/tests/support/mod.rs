@@ -158,6 +158,7 @@ impl Made {
                 chain: self.chain.clone(),
                 crl: self.crl.clone(),
             },
+            gpu: None,
         })
     }
 
