@@ -45,8 +45,4 @@ pub(crate) use versions::{DriverRules, DriverVersion, VbiosMinimum, VbiosRules};
 pub(crate) use {chain::verify_chain, dice::firmware_id};
 
 #[cfg(test)]
-mod test_pki;
-#[cfg(test)]
-mod test_vectors;
-#[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 //! Real devices, which must be authentic, and what was done to their evidence,
 //! which must not be; and a made-up device for faults that no real one has.
 
+pub(super) mod files;
 mod made;
 mod made_faults;
+pub(super) mod pki;
 mod real;
 mod tampering;
 mod topology;

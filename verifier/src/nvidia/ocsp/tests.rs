@@ -5,7 +5,7 @@ mod synthetic;
 use super::*;
 use crate::crypto::provider;
 use crate::nvidia::rim::tests::{AT_T1, authenticate};
-use crate::nvidia::test_vectors::{DRIVER, VBIOS, file};
+use crate::nvidia::tests::files::{DRIVER, VBIOS, file};
 use crate::pem::pem_certificates;
 use bastide_attestation::UnixTime;
 

@@ -7,7 +7,7 @@ mod wrapping;
 
 use super::*;
 use crate::crypto::provider;
-use crate::nvidia::test_vectors::{DRIVER, SWITCH, VBIOS, file};
+use crate::nvidia::tests::files::{DRIVER, SWITCH, VBIOS, file};
 use bastide_attestation::UnixTime;
 
 /// 2025-06-01T00:00:00Z

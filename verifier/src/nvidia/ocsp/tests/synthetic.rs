@@ -1,7 +1,7 @@
 //! Responses and responders of a PKI made for the test, in every way they can be wrong.
 
 use super::*;
-use crate::nvidia::test_pki::{self, Holder, Template, ecdsa_sha384, oid, time, tlv};
+use crate::nvidia::tests::pki::{self, Holder, Template, ecdsa_sha384, oid, time, tlv};
 use proptest::prelude::*;
 
 const NOW: u64 = 1_500_000_000;
@@ -91,7 +91,7 @@ struct Pki {
 
 const DELEGATED: Template<'static> = Template {
     serial: 9,
-    purposes: &[test_pki::OCSP_SIGNING],
+    purposes: &[pki::OCSP_SIGNING],
     no_check: true,
     validity: (NOW - DAY, NOW + DAY),
     ..Template::SIGNER
@@ -168,7 +168,7 @@ fn the_issuer_and_its_delegate_may_answer_by_name_or_key_with_any_known_digest()
         }
     }
     // As NVIDIA's device responders have it: nocheck among the purposes.
-    let purposes: &[&[u8]] = &[test_pki::OCSP_SIGNING, test_pki::NO_CHECK];
+    let purposes: &[&[u8]] = &[pki::OCSP_SIGNING, pki::NO_CHECK];
     let template = Template {
         purposes,
         no_check: false,
@@ -206,7 +206,7 @@ fn a_responder_that_the_issuer_did_not_delegate_is_refused() {
     );
     wrong(
         Template {
-            purposes: &[test_pki::NO_CHECK],
+            purposes: &[pki::NO_CHECK],
             ..DELEGATED
         },
         "no extKeyUsage with OCSPSigning",

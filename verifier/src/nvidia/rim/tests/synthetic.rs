@@ -5,7 +5,7 @@ use super::*;
 use crate::anchors::Pin;
 use crate::nvidia::rim::canonical::canonical;
 use crate::nvidia::rim::xml::{Document, Element};
-use crate::nvidia::test_pki::{Holder, OCSP_SIGNING, Template};
+use crate::nvidia::tests::pki::{Holder, OCSP_SIGNING, Template};
 use ::base64::Engine as _;
 use ::base64::prelude::BASE64_STANDARD;
 use bastide_attestation::{binding, sha256};
