@@ -8,6 +8,7 @@
 //! opaque data say may be looked at only after the report's signature holds:
 //! see [`SpdmReport::opaque_unverified`].
 
+mod endorsements;
 mod evidence;
 mod facts;
 mod family;
@@ -16,6 +17,9 @@ mod opaque;
 mod spdm;
 
 pub use crate::digest::{Fwid, Pdi};
+pub use endorsements::{
+    GpuEndorsements, GpuEndorsementsError, MAX_GPU_CRL_BYTES, MAX_OCSP_BYTES, MAX_RIM_BYTES,
+};
 pub use evidence::{
     DeviceEvidence, GpuEvidence, GpuEvidenceError, MAX_CHAIN_BYTES, MAX_DEVICES, MAX_GPU_EVIDENCE_BYTES,
 };

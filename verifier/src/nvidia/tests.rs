@@ -4,6 +4,7 @@
 mod made;
 mod made_faults;
 mod real;
+mod simulated;
 mod tampering;
 mod vectors;
 
