@@ -4,11 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use bastide_attestation::nvidia::{Family, GpuEndorsements, GpuEvidence, Mode, OpaqueVersion, Pdi};
+use bastide_attestation::nvidia::{
+    DeviceEvidence, Family, GpuEndorsements, GpuEvidence, Mode, Nvdec0, OpaqueVersion, Pdi, SpdmReport,
+};
 use bastide_attestation::{GpuNonce, UnixTime};
 use bastide_attester::simulator::nvidia::roots::Authority;
 use bastide_attester::simulator::nvidia::{Encoding, GpuFaults, GpuOptions, SimulatedGpus};
 
+use super::vectors::{machine, single};
 use super::{Bench, NOW};
 use crate::anchors::Pin;
 use crate::certificate::Certificate;
@@ -66,7 +69,7 @@ impl Sent {
     }
 
     fn devices<'t, 'a>(&'a self, bench: &'t Bench) -> Vec<AuthenticDevice<'t, 'a>> {
-        let authenticate = |device: &'a bastide_attestation::nvidia::DeviceEvidence| {
+        let authenticate = |device: &'a DeviceEvidence| {
             authenticate_device(&device.report, &device.chain, Some(NONCE), &bench.trust())
         };
         let devices = self.evidence.devices().iter().map(authenticate);
@@ -138,7 +141,7 @@ fn compare(device: &AuthenticDevice<'_, '_>, rims: &[AuthenticRim]) -> Result<Ma
     };
     match (device.facts().gpu(), device.facts().switch()) {
         (Some(gpu), _) => {
-            let nvdec0_disabled = gpu.nvdec0 == bastide_attestation::nvidia::Nvdec0::Disabled;
+            let nvdec0_disabled = gpu.nvdec0 == Nvdec0::Disabled;
             compare_gpu(
                 &measured,
                 nvdec0_disabled,
@@ -427,4 +430,38 @@ fn the_digests_that_the_simulator_publishes_are_those_of_its_certificates() {
         let spki = bastide_attestation::binding::spki_digest(certificate.spki);
         assert_eq!(spki, authority.spki_digest(), "{authority:?}");
     }
+}
+
+/// Numbers and sizes of the fields of a report's legacy opaque data, in order.
+fn fields(report: &[u8]) -> Vec<(u16, usize)> {
+    let mut rest = SpdmReport::parse(report).unwrap().opaque_unverified();
+    let mut fields = Vec::new();
+    while let Some(([id0, id1, size0, size1], after)) = rest.split_first_chunk() {
+        let size = usize::from(u16::from_le_bytes([*size0, *size1]));
+        fields.push((u16::from_le_bytes([*id0, *id1]), size));
+        rest = &after[size..];
+    }
+    fields
+}
+
+#[test]
+fn a_report_has_the_fields_of_a_real_one_in_its_order_and_sizes() {
+    let (Some(gpu), Some(switch), Some((gpus, _))) =
+        (single("h100-580.159.03"), single("switch-ls10"), machine())
+    else {
+        return;
+    };
+    let sent = |options| Sent::by(options).evidence;
+    let alone = sent(GpuOptions::new(NOW));
+    assert_eq!(fields(&alone.devices()[0].report), fields(&gpu.report));
+    assert_eq!(alone.devices()[0].report.len(), gpu.report.len());
+    let together = sent(GpuOptions {
+        driver: "570.124.06".to_owned(),
+        ..GpuOptions::protected_pcie(NOW)
+    });
+    for (made, real) in together.devices().iter().zip(&gpus) {
+        assert_eq!(fields(&made.report), fields(&real.report));
+        assert_eq!(made.report.len(), real.report.len());
+    }
+    assert_eq!(fields(&together.devices()[8].report), fields(&switch.report));
 }

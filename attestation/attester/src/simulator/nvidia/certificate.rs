@@ -18,6 +18,9 @@ use crate::simulator::certificate::{
 /// O of every simulated certificate, by which people can tell.
 pub(super) const ORGANISATION: &str = "Bastide simulation";
 
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
+const ORGANISATION_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
 const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 /// CompositeDeviceID, of an older draft of DICE.
@@ -81,10 +84,6 @@ pub(super) fn named_in_device(common_name: &str, serial: &[u8]) -> Vec<u8> {
     ])
 }
 
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
-const ORGANISATION_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
-
 /// A certificate for `subject` by `issuer`.
 pub(super) fn issue(
     issuer: &Signer,
@@ -93,10 +92,19 @@ pub(super) fn issue(
     validity: Validity,
     purpose: &Purpose<'_>,
 ) -> Result<Vec<u8>, Unspecified> {
-    let mut extensions = extensions_of(purpose);
+    let mut extensions = constraints(purpose);
     let subject_key_id = octet_string(&key_id(&subject.spki));
     extensions.push(extension(SUBJECT_KEY_ID, false, &subject_key_id));
     extensions.push(authority_key_id(&issuer.spki));
+    if let Purpose::Attestation {
+        device,
+        fwid,
+        device_info,
+    } = purpose
+    {
+        extensions.push(alternative_name(device_info));
+        extensions.push(composite_device_id(device, fwid));
+    }
     let tbs = sequence(&[
         &explicit(0, &integer(VERSION_3)),
         &unsigned(serial),
@@ -110,7 +118,8 @@ pub(super) fn issue(
     issuer.sign_structure(&tbs, &[])
 }
 
-fn extensions_of(purpose: &Purpose<'_>) -> Vec<Vec<u8>> {
+/// What the key is for, as extensions.
+fn constraints(purpose: &Purpose<'_>) -> Vec<Vec<u8>> {
     let usage = |bits: &[u8]| extension(KEY_USAGE, true, bits);
     let authority = |path_length: Option<u32>| {
         let path_length = path_length.map(integer).unwrap_or_default();
@@ -120,15 +129,7 @@ fn extensions_of(purpose: &Purpose<'_>) -> Vec<Vec<u8>> {
     match purpose {
         Purpose::Authority { path_length } => vec![authority(*path_length), usage(&CERT_AND_CRL_SIGN)],
         Purpose::BootRom => vec![authority(None), usage(&CERT_SIGN)],
-        Purpose::Attestation {
-            device,
-            fwid,
-            device_info,
-        } => vec![
-            usage(&DIGITAL_SIGNATURE),
-            alternative_name(device_info),
-            composite_device_id(device, fwid),
-        ],
+        Purpose::Attestation { .. } => vec![usage(&DIGITAL_SIGNATURE)],
         Purpose::ManifestSigner => vec![end_entity(), usage(&DIGITAL_SIGNATURE)],
         Purpose::OcspResponder => vec![
             end_entity(),
