@@ -6,6 +6,7 @@ mod made;
 mod made_faults;
 pub(super) mod pki;
 mod real;
+mod simulated;
 mod tampering;
 mod topology;
 mod vectors;
