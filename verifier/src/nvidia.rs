@@ -7,6 +7,7 @@
 //! - [`rim`]: reference integrity manifests, from bytes to an authentic one;
 //! - [`golden`]: measurements against the manifests;
 //! - [`revocation`] and [`ocsp`]: whether a certificate was revoked;
+//! - [`nras`]: what NVIDIA's own service said, where someone asked it;
 //! - [`topology`]: which devices make one machine;
 //! - [`versions`]: versions of driver and VBIOS, and which are too old.
 
@@ -17,6 +18,7 @@ mod dice;
 mod fault;
 pub(crate) mod golden;
 mod names;
+pub(crate) mod nras;
 pub(crate) mod ocsp;
 pub(crate) mod revocation;
 pub(crate) mod rim;
@@ -29,7 +31,7 @@ pub(crate) use chain::{ChainCertificate, DeviceTrust};
 pub(crate) use device::{AuthenticDevice, authenticate_device};
 pub(crate) use fault::DeviceFault;
 #[cfg(fuzzing)]
-pub(crate) use {chain::verify_chain, dice::firmware_id};
+pub(crate) use {chain::verify_chain, dice::firmware_id, nras::check_nras};
 
 #[cfg(test)]
 mod test_pki;
