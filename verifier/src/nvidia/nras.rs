@@ -160,15 +160,17 @@ impl Bundle {
             return Err(wrong("[\"JWT\", token] first"));
         };
         let overall = overall.as_text().filter(|_| kind.as_text() == Some(OVERALL));
-        let overall = overall.ok_or(wrong("[\"JWT\", token] first"))?.to_owned();
-        let devices = devices.as_object().ok_or(wrong("an object of tokens second"))?;
+        let overall = overall.ok_or_else(|| wrong("[\"JWT\", token] first"))?.to_owned();
+        let devices = devices
+            .as_object()
+            .ok_or_else(|| wrong("an object of tokens second"))?;
         let devices = devices
             .iter()
             .map(|(name, token)| {
                 if !is_gpu(name) {
                     return Err(wrong("devices named GPU-0 to GPU-999"));
                 }
-                let token = token.as_text().ok_or(wrong("text as a device's token"))?;
+                let token = token.as_text().ok_or_else(|| wrong("text as a device's token"))?;
                 Ok((name.clone(), token.to_owned()))
             })
             .collect::<Result<_, _>>()?;

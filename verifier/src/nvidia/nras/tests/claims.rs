@@ -105,7 +105,7 @@ fn each_token_has_its_own_times() {
             assert!(
                 matches!(&fault, NrasFault::Expired { token: t, .. } if t == token),
                 "{fault}"
-            )
+            );
         },
     );
     for claim in ["iat", "nbf", "exp"] {
@@ -116,7 +116,7 @@ fn each_token_has_its_own_times() {
                     assert!(
                         matches!(&fault, NrasFault::Claim { claim: c, .. } if c == claim),
                         "{fault}"
-                    )
+                    );
                 },
             );
         }
