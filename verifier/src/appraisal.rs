@@ -16,7 +16,7 @@ use crate::crypto::{Crypto, provider};
 use crate::facts;
 use crate::ledger::{CheckId, Ledger, Refused, Scope};
 use crate::nvidia::rim::RimMemo;
-use crate::nvidia::{DeviceSources, GpuReport, GpuSources, GpuTrust, appraise_gpus};
+use crate::nvidia::{DeviceSources, GpuReport, GpuSources, GpuTrust, NrasSources, appraise_gpus};
 use crate::policy::Policy;
 use crate::rejection::Rejection;
 use crate::session::{Bound, Session, evaluate_gpu_evidence, evaluate_session};
@@ -84,6 +84,19 @@ pub struct RecordedGpus<'a> {
     pub endorsements: &'a GpuEndorsements,
     /// What every device must have answered, if the caller knows.
     pub nonce: Option<GpuNonce>,
+    /// What NVIDIA's remote service said of them, if it was asked.
+    pub nras: Option<RecordedNras<'a>>,
+}
+
+/// What NVIDIA's Remote Attestation Service (NRAS) answered, kept somewhere,
+/// unverified. It can only refuse: nothing is accepted because it says so.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordedNras<'a> {
+    /// The detached EAT bundle, JSON.
+    pub token: &'a [u8],
+    /// The JSON Web Key Set that the service published at that time. Whoever
+    /// gives it vouches for it.
+    pub jwks: &'a [u8],
 }
 
 impl<'a> RecordedGpus<'a> {
@@ -98,6 +111,10 @@ impl<'a> RecordedGpus<'a> {
             ocsp: &self.endorsements.ocsp,
             crls: &self.endorsements.crls,
             nonce: self.nonce,
+            nras: self.nras.map(|nras| NrasSources {
+                token: nras.token,
+                jwks: nras.jwks,
+            }),
         }
     }
 }
@@ -430,6 +447,7 @@ impl Verifier {
             ocsp: &endorsements.ocsp,
             crls: &endorsements.crls,
             nonce: Some(named.nonce),
+            nras: None,
         };
         self.establish_gpus(&sources, now, facts, ledger)
     }

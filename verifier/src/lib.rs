@@ -60,7 +60,9 @@ mod rejection;
 mod session;
 mod snp;
 
-pub use appraisal::{RecordedAzure, RecordedGpu, RecordedGpus, RecordedQuote, RecordedSnp, Verifier};
+pub use appraisal::{
+    RecordedAzure, RecordedGpu, RecordedGpus, RecordedNras, RecordedQuote, RecordedSnp, Verifier,
+};
 pub use ledger::{CheckId, Scope};
 pub use pem::{PemError, pem_certificates};
 pub use policy::{Pin, Policy, PolicyError, PolicyFault, Window};

@@ -28,6 +28,7 @@ pub(crate) mod ocsp;
 pub(crate) mod revocation;
 mod revoked;
 pub(crate) mod rim;
+mod second_opinion;
 pub(crate) mod topology;
 mod ueid;
 mod usage;
@@ -35,16 +36,19 @@ pub(crate) mod versions;
 
 pub(crate) use anchors::DeviceAnchor;
 pub(crate) use authenticity::DeviceSources;
-pub(crate) use chain::{ChainCertificate, DeviceTrust};
-pub(crate) use device::{AuthenticDevice, authenticate_device};
+#[cfg(any(test, fuzzing))]
+pub(crate) use chain::DeviceTrust;
+pub(crate) use device::AuthenticDevice;
 pub(crate) use evaluate::{GpuReport, GpuSources, GpuTrust, appraise_gpus, kind};
-pub(crate) use fault::DeviceFault;
 pub(crate) use manifests::{Matching, standing};
+pub(crate) use second_opinion::NrasSources;
 pub(crate) use topology::TopologyRules;
 pub(crate) use ueid::Ueid;
 pub(crate) use versions::{DriverRules, DriverVersion, VbiosMinimum, VbiosRules};
 #[cfg(fuzzing)]
 pub(crate) use {chain::verify_chain, dice::firmware_id, nras::check_nras};
+#[cfg(test)]
+pub(crate) use {device::authenticate_device, fault::DeviceFault};
 
 #[cfg(test)]
 mod tests;

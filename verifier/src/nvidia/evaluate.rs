@@ -22,6 +22,7 @@ use super::manifests::{authenticate_rims, compare};
 use super::revocation::Freshness;
 use super::revoked::Answers;
 use super::rim::{RimMemo, RimTrust};
+use super::second_opinion::{Judging, NrasSources, evaluate_nras};
 use super::topology::{Machine, TopologyFault, machine};
 use super::versions::{DriverFault, DriverVersion, VbiosFault, VbiosVersion};
 
@@ -40,6 +41,8 @@ pub(crate) struct GpuSources<'a> {
     pub(crate) crls: &'a [Vec<u8>],
     /// What every device must have answered; `None` if nobody knows.
     pub(crate) nonce: Option<GpuNonce>,
+    /// What NVIDIA's remote service said.
+    pub(crate) nras: Option<NrasSources<'a>>,
 }
 
 /// What GPUs are judged by.
@@ -105,7 +108,12 @@ pub(crate) fn appraise_gpus(
     answers.evaluate_devices(&devices, ledger);
     answers.evaluate_rims(&rims, ledger);
     evaluate_wires(whole.as_ref(), ledger);
-    ledger.skip(CheckId::Nras, "no token of NVIDIA's remote service was given");
+    let judging = Judging {
+        crypto: trust.crypto,
+        now: trust.now,
+        skew: CLOCK_SKEW,
+    };
+    evaluate_nras(sources.nras, &devices, sources.nonce, judging, ledger);
 
     let matching = matching.unwrap_or_default();
     let mut report = GpuReport {

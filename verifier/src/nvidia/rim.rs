@@ -29,10 +29,13 @@ pub(super) mod tests;
 pub(crate) use fuzzing::fuzz;
 
 pub(crate) use chain::{ChainFault, RimAnchor};
-pub(crate) use error::{RimFault, SelectionFault};
+pub(crate) use error::RimFault;
+#[cfg(test)]
+pub(crate) use error::SelectionFault;
 pub(crate) use expiry::{Expiry, Standing};
 pub(crate) use memo::RimMemo;
 pub(crate) use model::{AuthenticRim, Edition, Golden, RimTrust, Version, authenticate_rim};
+#[cfg(test)]
 pub(crate) use xml::XmlFault;
 
 /// The namespace of XML signatures.

@@ -46,11 +46,6 @@ impl DriverVersion {
         let [branch, ..] = self.numbers;
         branch
     }
-
-    /// As it was written.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
-    }
 }
 
 impl FromStr for DriverVersion {

@@ -88,6 +88,7 @@ impl GpuSet {
             devices: &devices,
             endorsements: &self.endorsements,
             nonce: None,
+            nras: None,
         };
         Verifier::new(policy.clone()).appraise_recorded_gpus(&gpus, now)
     }

@@ -142,6 +142,7 @@ impl AuthenticRim {
     }
 
     /// `tagId` of the manifest: lower-case hexadecimal digits.
+    #[cfg(test)]
     pub(crate) fn tag_id(&self) -> &str {
         &self.verified.content.tag_id
     }
@@ -173,6 +174,7 @@ impl AuthenticRim {
     }
 
     /// First and last second of each certificate's validity, signer first.
+    #[cfg(test)]
     pub(crate) fn validity(&self) -> &[(UnixTime, UnixTime)] {
         &self.verified.chain.validity
     }

@@ -81,6 +81,7 @@ impl Sent {
             name: "simulated manifests".to_owned(),
             root: pin(Authority::RimRoot),
             simulated: true,
+            added_by_policy: true,
         };
         let trust = RimTrust {
             anchors: &[anchor],

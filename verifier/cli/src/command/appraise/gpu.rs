@@ -11,7 +11,7 @@ use bastide_attestation::nvidia::{
     DeviceEvidence, GpuEndorsements, GpuEvidence, MAX_DEVICES, MAX_GPU_CRL_BYTES, MAX_GPU_EVIDENCE_BYTES,
     MAX_OCSP_BYTES, MAX_RIM_BYTES,
 };
-use bastide_verifier::{RecordedGpu, RecordedGpus};
+use bastide_verifier::{RecordedGpu, RecordedGpus, RecordedNras};
 use clap::Args;
 use serde::Deserialize;
 
@@ -22,6 +22,9 @@ use crate::file;
 const MAX_PART_BYTES: usize = 64 * 1024;
 /// Base64 of the largest bundle, and some more.
 const MAX_JSON_BYTES: usize = 2 * MAX_GPU_EVIDENCE_BYTES;
+
+/// Enough to say that a token or a key set is too large.
+const MAX_NRAS_BYTES: usize = 1024 * 1024;
 
 /// Evidence of GPUs and NVSwitches.
 #[derive(Debug, Args)]
@@ -47,6 +50,12 @@ pub(super) struct GpuArgs {
     /// Nonce that every device must have answered, 32 bytes in hex
     #[arg(long, value_name = "HEX", conflicts_with = "evidence")]
     gpu_nonce: Option<GpuNonce>,
+    /// Token of NVIDIA's remote service (NRAS) that must agree, JSON as it answered
+    #[arg(long, value_name = "FILE", requires = "jwks", conflicts_with = "evidence")]
+    nras: Option<PathBuf>,
+    /// The service's keys at that time, as it publishes them
+    #[arg(long, value_name = "FILE", requires = "nras", conflicts_with = "evidence")]
+    jwks: Option<PathBuf>,
 }
 
 /// What the files hold.
@@ -54,6 +63,8 @@ pub(super) struct RecordedFiles {
     devices: Vec<DeviceEvidence>,
     endorsements: GpuEndorsements,
     nonce: Option<GpuNonce>,
+    /// Token and keys of NVIDIA's remote service.
+    nras: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl RecordedFiles {
@@ -74,6 +85,10 @@ impl RecordedFiles {
             devices,
             endorsements: &self.endorsements,
             nonce: self.nonce,
+            nras: self
+                .nras
+                .as_ref()
+                .map(|(token, jwks)| RecordedNras { token, jwks }),
         }
     }
 
@@ -104,11 +119,12 @@ impl GpuArgs {
                 || !self.rim.is_empty()
                 || !self.ocsp.is_empty()
                 || !self.gpu_crl.is_empty()
-                || self.gpu_nonce.is_some();
+                || self.gpu_nonce.is_some()
+                || self.nras.is_some();
             return if orphan {
                 Err(Fault::usage(
                     "usage",
-                    "--gpu-chain, --rim, --ocsp, --gpu-crl and --gpu-nonce go with --gpu-report or --gpu-evidence",
+                    "--gpu-chain, --rim, --ocsp, --gpu-crl, --gpu-nonce and --nras go with --gpu-report or --gpu-evidence",
                 ))
             } else {
                 Ok(None)
@@ -133,6 +149,13 @@ impl GpuArgs {
                 crls,
             },
             nonce: self.gpu_nonce,
+            nras: match (&self.nras, &self.jwks) {
+                (Some(token), Some(jwks)) => Some((
+                    file::read(token, MAX_NRAS_BYTES)?,
+                    file::read(jwks, MAX_NRAS_BYTES)?,
+                )),
+                _ => None,
+            },
         }))
     }
 

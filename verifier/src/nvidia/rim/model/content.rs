@@ -27,6 +27,7 @@ const MAX_SHOWN: usize = 120;
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) name: String,
+    #[cfg_attr(not(test), expect(dead_code, reason = "read strictly, shown by no verdict"))]
     pub(super) tag_id: String,
     pub(super) version: String,
     pub(super) product: String,
