@@ -125,7 +125,7 @@ impl<'a> Revoked<'a> {
     }
 
     /// Serial numbers, without leading zeros.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(fuzzing)]
     pub(crate) fn serials(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.entries().map(|entry| entry.serial)
     }

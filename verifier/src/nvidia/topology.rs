@@ -5,7 +5,7 @@
 //! | mode | GPUs | NVSwitches | NVLink |
 //! |---|---|---|---|
 //! | SPT | 1 | 0 | none |
-//! | MPT | 1 to what is expected | 0, they are outside the trusted base | encrypted |
+//! | MPT | as expected | 0, they are outside the trusted base | encrypted |
 //! | PPCIE | 8 | 4 | in the clear |
 //!
 //! In protected PCIe mode the links are checked both ways. A GPU's report does
@@ -30,7 +30,7 @@ pub(crate) const PPCIE_SWITCHES: usize = 4;
 /// What a machine must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopologyRules {
-    /// How many GPUs are expected: exactly so many, or at most so many in MPT.
+    /// How many GPUs are expected: exactly so many.
     pub(crate) gpus: u8,
     /// Modes that are allowed.
     pub(crate) modes: Vec<Mode>,
@@ -157,12 +157,10 @@ fn judge(
     }
 }
 
-/// As many GPUs as are expected. Where all say that they are in MPT there may
-/// be fewer: that mode has no number of its own.
+/// Exactly as many GPUs as are expected: one that sent nothing could be in any state.
 fn count(gpus: &[Gpu<'_>], rules: &TopologyRules, faults: &mut Vec<TopologyFault>) {
     let (expected, got) = (usize::from(rules.gpus), gpus.len());
-    let fewer = gpus.iter().all(|gpu| gpu.mode == Some(Mode::Mpt));
-    if got > expected || (got < expected && !fewer) {
+    if got != expected {
         faults.push(TopologyFault::GpuCountMismatch { expected, got });
     }
 }
