@@ -172,6 +172,67 @@ fn what_failed_is_said_and_contraindicated() {
     assert_eq!(claims.status(), TrustTier::Contraindicated);
 }
 
+/// The verdict of a machine with GPUs, one check of theirs as it is said.
+fn with_gpus(id: &'static str, status: Status) -> Verdict {
+    let mut verdict = verdict(&[]);
+    verdict.checks.push(Check {
+        id,
+        status,
+        expected: "".into(),
+        got: "".into(),
+        basis: Basis::HardwareProven,
+    });
+    if status == Status::Fail {
+        (verdict.decision, verdict.code) = (Decision::Rejected, Some(id));
+    }
+    verdict
+}
+
+#[test]
+fn what_fails_or_is_left_out_of_a_gpu_is_not_affirmed_of_the_machine() {
+    for (id, name, value) in [
+        ("gpu.report.signature", "instance-identity", 99),
+        ("gpu.report.signature", "hardware", 99),
+        ("gpu.chain", "instance-identity", 97),
+        ("gpu.device", "instance-identity", 97),
+        ("gpu.revocation.device", "instance-identity", 97),
+        ("gpu.mode", "configuration", 96),
+        ("gpu.topology", "configuration", 96),
+        ("gpu.measurements", "executables", 33),
+        ("gpu.rim.signature", "executables", 99),
+        ("gpu.fwid", "hardware", 97),
+        ("gpu.driver", "hardware", 32),
+        ("gpu.vbios", "hardware", 32),
+    ] {
+        let claim = |status| {
+            let claims = TrustVector::of(&with_gpus(id, status)).claims();
+            let (_, _, claim) = claims.into_iter().find(|(_, claim, _)| *claim == name).unwrap();
+            claim
+        };
+        assert_eq!(claim(Status::Pass).tier(), TrustTier::Affirming, "{id}");
+        assert_eq!(claim(Status::Fail).value(), value, "{id}");
+        assert_eq!(claim(Status::Skip), TrustworthinessClaim::NONE, "{id}");
+    }
+    for code in ["gpu.revocation.revoked", "gpu.revocation.on_hold"] {
+        let mut revoked = with_gpus("gpu.revocation.device", Status::Fail);
+        revoked.code = Some(code);
+        assert_eq!(TrustVector::of(&revoked).instance_identity.value(), 96);
+    }
+    // What no report shows is in no claim, and still decides.
+    for apart in [
+        "gpu.nonce",
+        "gpu.nvlink",
+        "gpu.settings",
+        "gpu.same_machine",
+        "gpu.nras",
+    ] {
+        let open = with_gpus(apart, Status::NotProvable);
+        assert_eq!(TrustVector::of(&open), TrustVector::of(&verdict(&[])), "{apart}");
+        let claims = EarClaims::new(&with_gpus(apart, Status::Fail), &CONTEXT).unwrap();
+        assert_eq!(claims.status(), TrustTier::Contraindicated, "{apart}");
+    }
+}
+
 #[test]
 fn a_claim_without_its_checks_is_not_made() {
     for missing in [

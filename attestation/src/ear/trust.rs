@@ -5,16 +5,18 @@
 //!
 //! | claim | checks it rests on | affirmed as | failed as |
 //! |---|---|---|---|
-//! | instance-identity | chain, CRL, VCEK or VLEK, signature, chip; Azure's vTPM | 2 | 99 a signature, 96 revoked, else 97 |
-//! | configuration | guest policy, platform info, VMPL, ID block, host data, debug build | 2 | 96 |
-//! | executables | launch measurement, signature; on Azure the vTPM's quote and its PCRs | 3, as of the boot | 33 a measurement or a PCR, else 99 |
+//! | instance-identity | chain, CRL, VCEK or VLEK, signature, chip; Azure's vTPM; GPUs' chains, signatures, revocation, devices | 2 | 99 a signature, 96 revoked, else 97 |
+//! | configuration | guest policy, platform info, VMPL, ID block, host data, debug build; GPUs' number and mode | 2 | 96 |
+//! | executables | launch measurement, signature; on Azure the vTPM's quote and its PCRs; GPUs' measurements and their manifests | 3, as of the boot | 33 a measurement or a PCR, else 99 |
 //! | file-system | model manifest, statement vouched for by REPORT_DATA or the vTPM's quote | 2 | 32 the model, else 99 |
-//! | hardware | form, product, version, TCB, chain, signature | 2; 32 with an advisory that the policy's floor leaves open | 32 a TCB below the floor, 99 a signature, else 97 |
+//! | hardware | form, product, version, TCB, chain, signature; GPUs' family, firmware identity, driver, VBIOS | 2; 32 with an advisory that the policy's floor leaves open | 32 a TCB, driver or VBIOS below the floor, 99 a signature, else 97 |
 //! | runtime-opaque | signature, debug, migration, memory aliases | 2 | 96 |
 //!
 //! Storage and sourced data are never claimed. "Runtime-opaque" is about other
 //! software on the machine, as AR4SI defines it: whoever taps the memory's
-//! wires is in the verdict, as `snp.memory_bus`, and in no claim.
+//! wires is in the verdict, as `snp.memory_bus`, and in no claim. Nor are wires
+//! between GPUs, how GPUs are set up beyond their mode, whether they are in this
+//! machine, and what a remote service says: no report shows any of it.
 
 use crate::result::{Check, Decision, Status, Verdict};
 
@@ -135,6 +137,10 @@ const INSTANCE: Rule = Rule {
         "azure.runtime_data",
         "azure.attestation_key",
         "azure.quote.",
+        "gpu.chain",
+        "gpu.revocation.device",
+        "gpu.device",
+        "gpu.report.signature",
     ],
     needs: &["snp.chain.root", "snp.vek.signature", "snp.report.signature"],
     affirmed: 2,
@@ -150,12 +156,23 @@ const CONFIGURATION: Rule = Rule {
         "snp.host_data",
         "session.debug",
         "snp.report.signature",
+        "gpu.topology",
+        "gpu.mode",
+        "gpu.report.signature",
     ],
     needs: &["snp.policy.debug", "snp.report.signature"],
     affirmed: 2,
 };
 const EXECUTABLES: Rule = Rule {
-    rests_on: &["snp.launch_measurement", "snp.report.signature", "azure."],
+    rests_on: &[
+        "snp.launch_measurement",
+        "snp.report.signature",
+        "azure.",
+        "gpu.rim.",
+        "gpu.revocation.rim",
+        "gpu.measurements",
+        "gpu.report.signature",
+    ],
     needs: &["snp.launch_measurement", "snp.report.signature"],
     affirmed: 3,
 };
@@ -178,6 +195,12 @@ const HARDWARE: Rule = Rule {
         "snp.tcb",
         "snp.chain.",
         "snp.vek.",
+        "gpu.report.",
+        "gpu.chain",
+        "gpu.fwid",
+        "gpu.family",
+        "gpu.driver",
+        "gpu.vbios",
     ],
     needs: &["snp.chain.root", "snp.tcb.reported", "snp.report.signature"],
     affirmed: 2,
@@ -203,6 +226,17 @@ const SIGNATURES: Ids = &[
     "snp.vek.signature",
     "snp.chain.intermediate",
     "azure.quote.signature",
+    "gpu.report.signature",
+    "gpu.rim.signature",
+];
+/// Checks whose failing means that firmware is older than the policy accepts.
+const VERSIONS: Ids = &["snp.tcb", "gpu.driver", "gpu.vbios"];
+/// Checks of revocation, and the codes that say that something was revoked.
+const REVOCATION: Ids = &["snp.crl", "gpu.revocation."];
+const REVOKED: Ids = &[
+    "snp.crl.revoked",
+    "gpu.revocation.revoked",
+    "gpu.revocation.on_hold",
 ];
 
 fn is_one_of(check: &Check, ids: Ids) -> bool {
@@ -260,7 +294,7 @@ impl TrustVector {
                 runtime_opaque: TrustworthinessClaim(96),
             };
         }
-        let revoked = verdict.code == Some("snp.crl.revoked");
+        let revoked = verdict.code.is_some_and(|code| REVOKED.contains(&code));
         let hardware = if verdict.uncovered.is_empty() {
             HARDWARE
         } else {
@@ -273,7 +307,7 @@ impl TrustVector {
             instance_identity: INSTANCE.claim(verdict, |check| {
                 if is_one_of(check, SIGNATURES) {
                     99
-                } else if check.id == "snp.crl" && revoked {
+                } else if is_one_of(check, REVOCATION) && revoked {
                     96
                 } else {
                     97
@@ -281,7 +315,10 @@ impl TrustVector {
             }),
             configuration: CONFIGURATION.claim(verdict, |_| 96),
             executables: EXECUTABLES.claim(verdict, |check| {
-                if matches!(check.id, "snp.launch_measurement" | "azure.pcrs") {
+                if matches!(
+                    check.id,
+                    "snp.launch_measurement" | "azure.pcrs" | "gpu.measurements"
+                ) {
                     33
                 } else {
                     99
@@ -294,7 +331,7 @@ impl TrustVector {
                 },
             ),
             hardware: hardware.claim(verdict, |check| {
-                if check.id.starts_with("snp.tcb") {
+                if is_one_of(check, VERSIONS) {
                     32
                 } else if is_one_of(check, SIGNATURES) {
                     99
@@ -302,13 +339,12 @@ impl TrustVector {
                     97
                 }
             }),
-            runtime_opaque: OPAQUE.claim(verdict, |check| {
-                if check.id == "snp.report.signature" {
-                    99
-                } else {
-                    96
-                }
-            }),
+            runtime_opaque: OPAQUE.claim(
+                verdict,
+                |check| {
+                    if is_one_of(check, SIGNATURES) { 99 } else { 96 }
+                },
+            ),
         }
     }
 

@@ -5,7 +5,7 @@
 use bastide_attestation::{Decision, Status, UnixTime, Verdict, sha256};
 use bastide_verifier::{CheckId, Scope};
 
-use crate::support::gpu_policies::{ONE_HOPPER, real};
+use crate::support::gpu_policies::{EIGHT, ONE_HOPPER, real};
 use crate::support::gpu_vectors::GpuSet;
 
 /// 2025-06-01T00:00:00Z.
@@ -195,9 +195,6 @@ fn a_switchs_report_under_another_switchs_chain_is_refused() {
     let verdict = set.verdict(&real(ONE_HOPPER, &[]), NOVEMBER_2026);
     refused(&verdict, Decision::Rejected, "gpu.report.signature");
 }
-
-/// Eight GPUs, four switches.
-const EIGHT: [(&str, &str); 2] = [("count = 1", "count = 8"), ("[\"spt\"]", "[\"ppcie\"]")];
 
 #[test]
 fn eight_gpus_and_four_switches_are_one_machine_with_nvlink_in_the_clear() {

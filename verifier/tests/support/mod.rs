@@ -4,8 +4,11 @@
 
 pub(crate) mod azure;
 pub(crate) mod der;
+pub(crate) mod gpu_pki;
 pub(crate) mod gpu_policies;
+pub(crate) mod gpu_signing;
 pub(crate) mod gpu_vectors;
+pub(crate) mod gpus;
 pub(crate) mod keys;
 pub(crate) mod pki;
 pub(crate) mod policies;
@@ -13,9 +16,9 @@ pub(crate) mod report;
 pub(crate) mod vectors;
 
 use bastide_attestation::{
-    Binder, BootId, Endorsements, EpochStatement, Evidence, GpuSeedKind, InclusionProof, KeyThumbprint,
-    LeafHash, ManifestDigest, PlatformEvidence, PolicyDigest, Salt, SessionExpectation, StatementDigest,
-    TimeSource, Tree, TreeHash, UnixTime, Untrusted, Verdict, binding,
+    Binder, BootId, Endorsements, EpochStatement, Evidence, GpuPart, GpuSeedKind, InclusionProof,
+    KeyThumbprint, LeafHash, ManifestDigest, PlatformEvidence, PolicyDigest, Salt, SessionExpectation,
+    StatementDigest, TimeSource, Tree, TreeHash, UnixTime, Untrusted, Verdict, binding, sha256,
 };
 use bastide_verifier::{Policy, RecordedSnp, Verifier};
 
@@ -27,6 +30,8 @@ pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_772_323_200);
 
 /// The binder of the test's session.
 pub(crate) const BINDER: Binder = Binder::new([0x5a; 32]);
+/// The boot in the test's statement.
+pub(crate) const BOOT_ID: [u8; 16] = [1; 16];
 /// The model in the test's statement.
 pub(crate) const MANIFEST: ManifestDigest = ManifestDigest::new([0x3c; 32]);
 
@@ -42,6 +47,8 @@ pub(crate) struct Case {
     /// Statement bytes to send instead of the statement's own.
     pub(crate) statement_bytes: Option<Vec<u8>>,
     pub(crate) proof: InclusionProof,
+    /// What is sent of GPUs.
+    pub(crate) gpu: Option<GpuPart>,
 }
 
 /// Evidence, signed.
@@ -53,6 +60,7 @@ pub(crate) struct Made {
     pub(crate) crl: Option<Vec<u8>>,
     pub(crate) statement: Vec<u8>,
     pub(crate) proof: InclusionProof,
+    pub(crate) gpu: Option<GpuPart>,
 }
 
 impl Case {
@@ -64,12 +72,12 @@ impl Case {
         leaves[5] = leaf;
         let tree = Tree::new(&leaves).expect("16 leaves are a permitted number");
         let statement = EpochStatement {
-            boot_id: BootId::new([1; 16]),
+            boot_id: BootId::new(BOOT_ID),
             epoch: 7,
             previous: StatementDigest::new([2; 32]),
             depth: tree.depth(),
             root: tree.root(),
-            gpu_epoch: 0,
+            gpu_epoch: gpus::GPU_EPOCH,
             gpu_digest: None,
             gpu_seed: GpuSeedKind::PreviousStatement,
             session_key: [4; 32],
@@ -90,6 +98,7 @@ impl Case {
             statement,
             statement_bytes: None,
             proof: tree.prove(5, proof_salt).expect("leaf 5 is in the tree"),
+            gpu: None,
         }
     }
 
@@ -103,6 +112,14 @@ impl Case {
             ask: CertificateSpec::asvk(kind),
             ..case
         }
+    }
+
+    /// Good evidence of a processor, of a machine that vouches for these GPUs.
+    pub(crate) fn with_gpus(kind: Kind, part: GpuPart) -> Self {
+        let mut case = Self::new(kind);
+        case.statement.gpu_digest = Some(sha256(&[&part.evidence]));
+        case.gpu = Some(part);
+        case
     }
 
     /// The same, changed.
@@ -128,6 +145,7 @@ impl Case {
             crl: self.crl.as_ref().map(CrlSpec::sign),
             statement,
             proof: self.proof.clone(),
+            gpu: self.gpu.clone(),
         }
     }
 }
@@ -160,7 +178,7 @@ impl Made {
                 chain: self.chain.clone(),
                 crl: self.crl.clone(),
             },
-            gpu: None,
+            gpu: self.gpu.clone(),
         })
     }
 

@@ -31,7 +31,11 @@ fn full() -> Toml {
             "launch = []\n",
             "v2_product = \"genoa\"\nvlek_providers = [\"p\"]\n",
         )
-        .replace("[model]\nmanifests = []\n", "");
+        .replace("[model]\nmanifests = []\n", "")
+        .replace(
+            "rim_expiry = \"strict\"\n",
+            "rim_expiry = \"strict\"\nrim_grace_days = 30\ndeny_drivers = [\"550.1\"]\ndeny_vbioses = [\"96.00.5e.00.01\"]\n",
+        );
     text.push_str(&format!(
         "\n[snp.tcb_floor]\nmilan = {{ boot_loader = 1, tee = 1, snp = 1, microcode = 1 }}\n\
          genoa = {{ boot_loader = 1, tee = 1, snp = 1, microcode = 1 }}\n\
@@ -40,7 +44,10 @@ fn full() -> Toml {
          [[snp.launch]]\nrelease = \"v\"\nshape = \"s\"\n{}[[snp.chips]]\n{}[[snp.id_keys]]\n{}[[snp.author_keys]]\n{}\
          [[snp.host_data]]\n{}[[model.manifests]]\n{}\
          [[azure.pcrs]]\nindex = 4\nsha256 = [\"{}\"]\nnot_before = 2026-01-01\nnot_after = 2027-01-01\nreason = \"r\"\n\
-         [[roots.extra]]\nname = \"x\"\ngeneration = \"genoa\"\nark_spki = \"{}\"\nask_spki = \"{}\"\nasvk_spki = \"{}\"\nsimulated = false\n",
+         [[roots.extra]]\nname = \"x\"\ngeneration = \"genoa\"\nark_spki = \"{}\"\nask_spki = \"{}\"\nasvk_spki = \"{}\"\nsimulated = false\n\
+         [[roots.gpu_extra]]\nname = \"x\"\ndevice_spki = \"{}\"\nrim_spki = \"{}\"\nsimulated = false\n\
+         [[gpu.vbioses]]\nproject = \"1010\"\nminimum = \"96.00.9f.00.01\"\nreason = \"r\"\n\
+         [[gpu.rims]]\n{}[[gpu.devices]]\nueid = \"1\"\nnot_before = 2026-01-01\nnot_after = 2027-01-01\nreason = \"r\"\n",
         pin("measurement", 96),
         pin("chip_id", 128),
         pin("digest", 96),
@@ -51,6 +58,9 @@ fn full() -> Toml {
         "ab".repeat(32),
         "ab".repeat(32),
         "ab".repeat(32),
+        "ab".repeat(32),
+        "ab".repeat(32),
+        pin("sha256", 64),
     ));
     text.parse::<toml::Table>().map(Toml::Table).unwrap()
 }
@@ -114,7 +124,7 @@ fn every_table_has_the_same_keys_and_the_same_of_them_required() {
     let schema = schema();
     let mut all = Vec::new();
     tables(&schema, &schema, &full(), "", &mut all);
-    assert!(all.len() > 18, "only {} tables", all.len());
+    assert!(all.len() > 28, "only {} tables", all.len());
     for (path, node) in all {
         assert_eq!(node["additionalProperties"], false, "{path} takes any key");
         let properties: BTreeSet<&str> = node["properties"]
@@ -231,7 +241,8 @@ fn faults(schema: &Value, node: &Value, value: &Value, path: &str, out: &mut Vec
     }
 }
 
-/// The patterns of the schema: one class of characters, so or so many of them.
+/// The patterns of the schema: one class of characters, so or so many of them,
+/// or several such with dots between.
 fn matches(pattern: &str, text: &str) -> bool {
     let hex = |lengths: &[usize]| {
         lengths.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -246,6 +257,25 @@ fn matches(pattern: &str, text: &str) -> bool {
         "^[0-9a-fA-F]{64}$" => hex(&[64]),
         "^[0-9a-fA-F]{96}$" => hex(&[96]),
         "^([0-9a-fA-F]{16}|[0-9a-fA-F]{128})$" => hex(&[16, 128]),
+        "^[1-9][0-9]{0,48}$" => {
+            (1..=49).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_digit())
+                && !text.starts_with('0')
+        }
+        r"^[0-9]{1,5}(\.[0-9]{1,5}){1,3}$" => {
+            let numbers: Vec<_> = text.split('.').collect();
+            (2..=4).contains(&numbers.len())
+                && numbers.iter().all(|number| {
+                    (1..=5).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
+                })
+        }
+        r"^[0-9a-fA-F]{2}(\.[0-9a-fA-F]{2}){4}$" => {
+            let pairs: Vec<_> = text.split('.').collect();
+            pairs.len() == 5
+                && pairs
+                    .iter()
+                    .all(|pair| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        }
         other => panic!("the schema uses the pattern `{other}`, which this test doesn't know"),
     }
 }
@@ -281,6 +311,28 @@ fn every_shipped_policy_is_valid_and_what_the_verifier_refuses_by_form_is_not() 
         ("/snp/launch/0", "reason", Toml::from("")),
         ("/snp/chips/0", "chip_id", Toml::from("ab".repeat(32))),
         ("/azure/pcrs/0", "index", Toml::from(24)),
+        ("/gpu", "count", Toml::from(0)),
+        ("/gpu", "count", Toml::from(17)),
+        ("/gpu", "families", Toml::from(Vec::<String>::new())),
+        ("/gpu", "families", Toml::from(vec!["ampere"])),
+        ("/gpu", "modes", Toml::from(vec!["spt", "spt"])),
+        ("/gpu", "modes", Toml::from(vec!["off"])),
+        ("/gpu", "rim_expiry", Toml::from("ignore")),
+        ("/gpu", "rim_grace_days", Toml::from(731)),
+        ("/gpu", "revocation", Toml::from("maybe")),
+        ("/gpu", "revocation_max_age_hours", Toml::from(2161)),
+        ("/gpu", "deny_drivers", Toml::from(vec!["550"])),
+        ("/gpu", "deny_drivers", Toml::from(vec!["550.1.1.1.1"])),
+        ("/gpu", "deny_vbioses", Toml::from(vec!["96.00.9F.00"])),
+        ("/gpu/drivers/0", "minimum", Toml::from("+550.90")),
+        ("/gpu/drivers/0", "reason", Toml::from("")),
+        ("/gpu/vbioses/0", "minimum", Toml::from("96.00.9F.00.1")),
+        ("/gpu/devices/0", "ueid", Toml::from("01")),
+        ("/gpu/devices/0", "ueid", Toml::from("1".repeat(50))),
+        ("/gpu/rims/0", "sha256", Toml::from("ab")),
+        ("/roots", "nvidia", Toml::from("yes")),
+        ("/roots/gpu_extra/0", "name", Toml::from("X")),
+        ("/roots/gpu_extra/0", "rim_spki", Toml::from("ab")),
     ] {
         let mut policy = full();
         at(&mut policy, path).insert(key.to_owned(), wrong.clone());

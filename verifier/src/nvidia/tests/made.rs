@@ -1,218 +1,27 @@
-//! A made-up device under a made-up root: its parts can be changed before
-//! everything is signed.
+//! A made-up device, and what is said of it under its root.
 
 #[path = "../../../tests/support/der.rs"]
 mod der;
+#[path = "../../../tests/support/gpu_pki.rs"]
+mod gpu_pki;
 
 use bastide_attestation::{SpkiDigest, binding};
-use p384::ecdsa::SigningKey;
-use p384::ecdsa::signature::Signer as _;
 
 use super::Bench;
 use super::vectors::to_pem;
 use crate::anchors::Pin;
 use crate::nvidia::{DeviceAnchor, DeviceFault, authenticate_device};
 
-pub(super) use der::{bits, integer, oid, sequence, tlv};
-
-pub(super) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
-pub(super) const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
-pub(super) const COMPOSITE_DEVICE_ID: &[u8] = &[0x67, 0x81, 0x05, 0x05, 0x04, 0x01];
-pub(super) const DICE_TCB_INFO: &[u8] = &[0x67, 0x81, 0x05, 0x05, 0x04, 0x01, 0x01];
-const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
-const SHA384: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
-const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
-
-/// What the made-up device's firmware hashes to.
-pub(super) const FWID: [u8; 48] = [0xf0; 48];
-
-/// One extension: its identifier, whether it is critical, its value.
-pub(super) type Extension = (&'static [u8], bool, Vec<u8>);
-
-/// One certificate before it is signed.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) subject: String,
-    pub(super) issuer: String,
-    pub(super) serial: Vec<u8>,
-    /// Last octet of the OID ecdsa-with-SHA….
-    pub(super) hash: u8,
-    pub(super) validity: [&'static str; 2],
-    pub(super) extensions: Vec<Extension>,
-    /// Whose key signs: a number of [`key`].
-    pub(super) signer: u8,
-}
-
-impl Plan {
-    /// Puts an extension in the place of the one with its identifier.
-    pub(super) fn set(&mut self, oid: &'static [u8], value: Vec<u8>) {
-        self.remove(oid);
-        self.extensions.push((oid, true, value));
-    }
-
-    pub(super) fn remove(&mut self, oid: &[u8]) {
-        self.extensions.retain(|(extension, ..)| *extension != oid);
-    }
-}
-
-/// A device before anything is signed.
-#[derive(Debug, Clone)]
-pub(super) struct Made {
-    pub(super) certificates: [Plan; 5],
-    pub(super) opaque: Vec<u8>,
-    /// Whose key signs the report.
-    pub(super) signer: u8,
-    /// Measurement blocks.
-    pub(super) blocks: u8,
-}
-
-/// Key number `number`; certificate i is for key i.
-fn key(number: u8) -> SigningKey {
-    SigningKey::from_slice(&[number + 1; 48]).expect("below the order")
-}
-
-fn spki(number: u8) -> Vec<u8> {
-    let point = key(number).verifying_key().to_encoded_point(false);
-    sequence(&[
-        sequence(&[oid(EC_PUBLIC_KEY), oid(SECP384R1)]),
-        bits(point.as_bytes()),
-    ])
-}
-
-/// cA and pathLen.
-pub(super) fn constraints(authority: bool, path_length: Option<u8>) -> Vec<u8> {
-    let mut parts = Vec::new();
-    if authority {
-        parts.push(tlv(0x01, &[0xff]));
-    }
-    parts.extend(path_length.map(integer));
-    sequence(&parts)
-}
-
-pub(super) fn fwid(digest: &[u8]) -> Vec<u8> {
-    sequence(&[oid(SHA384), tlv(0x04, digest)])
-}
-
-pub(super) fn composite_device_id(version: u8, digest: &[u8]) -> Vec<u8> {
-    sequence(&[integer(version), spki(1), fwid(digest)])
-}
-
-pub(super) fn tcb_info(flags: &[u8]) -> Vec<u8> {
-    sequence(&[
-        tlv(0x80, b"NVIDIA"),
-        tlv(0x81, b"GB100 A01 GSP"),
-        tlv(0xa6, &[fwid(&FWID), fwid(&[0; 48])].concat()),
-        tlv(0x87, &[&[0], flags].concat()),
-    ])
-}
-
-/// Fields in the legacy encoding.
-pub(super) fn legacy(fields: &[(u16, &[u8])]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (id, value) in fields {
-        bytes.extend(id.to_le_bytes());
-        bytes.extend(u16::try_from(value.len()).unwrap().to_le_bytes());
-        bytes.extend_from_slice(value);
-    }
-    bytes
-}
-
-/// Fields of a GPU that must be there.
-pub(super) const FIELDS: [(u16, &[u8]); 7] = [
-    (6, &[0, 0x9f, 0, 0x96, 1, 0, 0, 0]),
-    (15, b"882\0"),
-    (17, b"1010\0"),
-    (18, b"0200\0"),
-    (3, b"580.159.03\0"),
-    (11, &[0x55]),
-    (20, &FWID),
-];
+pub(super) use der::{integer, sequence, tlv};
+pub(super) use gpu_pki::{
+    BASIC_CONSTRAINTS, COMPOSITE_DEVICE_ID, DICE_TCB_INFO, FIELDS, FWID, KEY_USAGE, Made, Plan,
+    composite_device_id, constraints, fwid, legacy, tcb_info,
+};
 
 impl Made {
-    pub(super) fn hopper() -> Self {
-        let mut made = Self::of("GH100");
-        let value = composite_device_id(1, &FWID);
-        made.certificates[0]
-            .extensions
-            .push((COMPOSITE_DEVICE_ID, false, value));
-        made
-    }
-
-    pub(super) fn blackwell() -> Self {
-        let mut made = Self::of("GB102");
-        let value = tcb_info(&[0x80, 0, 0, 1]);
-        made.certificates[0]
-            .extensions
-            .push((DICE_TCB_INFO, false, value));
-        made
-    }
-
-    fn of(chip: &str) -> Self {
-        let names = [
-            format!("{chip} A01 GSP FMC LF"),
-            format!("{chip} A01 GSP BROM"),
-            format!("NVIDIA {chip} Provisioner ICA 1"),
-            format!("NVIDIA {chip} Identity"),
-            "NVIDIA Device Identity CA".to_owned(),
-        ];
-        let plan = |index: usize| {
-            let number = u8::try_from(index).unwrap();
-            let usage: &[u8] = if index == 0 {
-                &[3, 2, 7, 0x80]
-            } else {
-                &[3, 2, 2, 4]
-            };
-            let mut extensions: Vec<Extension> = vec![(KEY_USAGE, true, usage.to_vec())];
-            if index > 0 {
-                extensions.push((BASIC_CONSTRAINTS, true, constraints(true, None)));
-            }
-            Plan {
-                subject: names[index].clone(),
-                issuer: names[(index + 1).min(4)].clone(),
-                serial: vec![number + 1],
-                hash: 3,
-                validity: ["20201017000000", "99991231235959"],
-                extensions,
-                signer: (number + 1).min(4),
-            }
-        };
-        Self {
-            certificates: [0, 1, 2, 3, 4].map(plan),
-            opaque: legacy(&FIELDS),
-            signer: 0,
-            blocks: 64,
-        }
-    }
-
-    pub(super) fn ders(&self) -> Vec<Vec<u8>> {
-        self.certificates
-            .iter()
-            .zip(0..)
-            .map(|(plan, number)| certificate(plan, number))
-            .collect()
-    }
-
-    pub(super) fn report(&self) -> Vec<u8> {
-        let mut bytes = vec![0x11, 0xe0, 0x01, 0xff];
-        bytes.extend([0xa0; 32]);
-        bytes.extend([0, 0x11, 0x60, 0, 0, self.blocks]);
-        bytes.extend(&(u32::from(self.blocks) * 55).to_le_bytes()[..3]);
-        for index in 1..=self.blocks {
-            bytes.extend([index, 1, 51, 0, 1, 48, 0]);
-            bytes.extend([index; 48]);
-        }
-        bytes.extend([0xb0; 32]);
-        bytes.extend(u16::try_from(self.opaque.len()).unwrap().to_le_bytes());
-        bytes.extend(&self.opaque);
-        let signature: p384::ecdsa::Signature = key(self.signer).sign(&bytes);
-        bytes.extend_from_slice(&signature.to_bytes());
-        bytes
-    }
-
     /// The root's key, as a policy would pin it.
     pub(super) fn anchor(certificate: Option<[u8; 32]>) -> DeviceAnchor {
-        let spki: SpkiDigest = binding::spki_digest(&spki(4));
+        let spki: SpkiDigest = binding::spki_digest(&Self::root_spki());
         DeviceAnchor {
             name: "made up".to_owned(),
             root: Pin { spki, certificate },
@@ -228,36 +37,4 @@ impl Made {
             assert!(device.anchor().simulated);
         })
     }
-}
-
-fn certificate(plan: &Plan, number: u8) -> Vec<u8> {
-    let name = |common_name: &str| {
-        let attribute = sequence(&[oid(COMMON_NAME), tlv(0x0c, common_name.as_bytes())]);
-        sequence(&[tlv(0x31, &attribute)])
-    };
-    let algorithm = sequence(&[oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, plan.hash])]);
-    let extensions: Vec<_> = plan
-        .extensions
-        .iter()
-        .map(|(id, critical, value)| {
-            let mut parts = vec![oid(id)];
-            if *critical {
-                parts.push(tlv(0x01, &[0xff]));
-            }
-            parts.push(tlv(0x04, value));
-            sequence(&parts)
-        })
-        .collect();
-    let tbs = sequence(&[
-        tlv(0xa0, &integer(2)),
-        tlv(0x02, &plan.serial),
-        algorithm.clone(),
-        name(&plan.issuer),
-        sequence(&plan.validity.map(der::time)),
-        name(&plan.subject),
-        spki(number),
-        tlv(0xa3, &sequence(&extensions)),
-    ]);
-    let signature: p384::ecdsa::Signature = key(plan.signer).sign(&tbs);
-    sequence(&[tbs, algorithm, bits(signature.to_der().as_bytes())])
 }
