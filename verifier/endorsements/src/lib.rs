@@ -30,6 +30,8 @@
 
 pub mod endorsement;
 #[cfg(feature = "kds")]
+pub mod fetch;
+#[cfg(feature = "kds")]
 pub mod kds;
 pub mod manifest;
 pub mod name;
