@@ -131,6 +131,8 @@ byte_string! {
     ReportData[64];
     /// REPORT_ID of an SNP report: random for each life of a guest.
     ReportId[32];
+    /// SHA-256 of a reference integrity manifest's file.
+    RimDigest[32];
     /// Random bytes that keep a hash from being guessed.
     Salt[32];
     /// SHA-256 of a DER SubjectPublicKeyInfo.

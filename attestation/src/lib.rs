@@ -56,7 +56,7 @@ pub use certificate_table::{CertificateTable, CertificateTableError};
 pub use digest::{
     Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
     LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PolicyDigest, QuoteNonce, ReportData,
-    ReportId, Salt, SpkiDigest, StatementDigest, TreeHash,
+    ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
 };
 pub use ear::{
     EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,

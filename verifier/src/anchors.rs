@@ -211,7 +211,7 @@ pub const TURIN: Authority = Authority {
 /// Public keys (SPKI, SHA-256) of the simulation roots and intermediates whose
 /// private keys are in this repository. A policy that pins one must call it
 /// simulated.
-pub const SIMULATION_KEYS: [SpkiDigest; 4] = [
+pub const SIMULATION_KEYS: [SpkiDigest; 11] = [
     SpkiDigest::new(unhex(
         "a43d0694effe3bbeb88eebf0312808371c07019f3d59fd5a0705c4286af77fdb",
     )),
@@ -223,5 +223,26 @@ pub const SIMULATION_KEYS: [SpkiDigest; 4] = [
     )),
     SpkiDigest::new(unhex(
         "17e21b6f75ae58473485726c653d67bd7bc134d7df9537f1fe8faf315bef3a28",
+    )),
+    SpkiDigest::new(unhex(
+        "87713a0727514fa0b4d1601cefde284a088959b08756239ac276850086296fb3",
+    )),
+    SpkiDigest::new(unhex(
+        "8cb811eddedc2a99acd7352952cd104b344a287757eb511d00ce79ce4559fecc",
+    )),
+    SpkiDigest::new(unhex(
+        "9740e079eaf5f1d98da6acd57a06941dd198ebdb033e01f3d1ee7135740f0cab",
+    )),
+    SpkiDigest::new(unhex(
+        "e7601c677095a2e392ddbeb0ddd114eb4e6833dcade3a7f475d37dce2bdc022a",
+    )),
+    SpkiDigest::new(unhex(
+        "279b4a6470a787066d058071089875b16618b0e7daa0a1d025c55614b115700b",
+    )),
+    SpkiDigest::new(unhex(
+        "cdcd880673ab6d4964d5ba93656b6ca1f8295a5c5b36d06a0c54972b445b3f87",
+    )),
+    SpkiDigest::new(unhex(
+        "e87ff99e884ee6d1e007f7c39abdb6719fcfa6fa8e0e57d473398386ecb8051f",
     )),
 ];

@@ -1,10 +1,11 @@
 //! The verifier: evidence, policy and time in, a verdict out. Owns the way from
 //! `Untrusted` through `Authentic` to `Appraised` and the making of verdicts.
 
+use bastide_attestation::nvidia::GpuEndorsements;
 use bastide_attestation::snp::SnpReport;
 use bastide_attestation::{
-    Appraiser, AttestationResult, Decision, EpochStatement, Evidence, Platform, PlatformEvidence, ReportData,
-    SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
+    Appraiser, AttestationResult, Decision, EpochStatement, Evidence, GpuNonce, Platform, PlatformEvidence,
+    ReportData, SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
 };
 
 use crate::azure::{
@@ -13,9 +14,12 @@ use crate::azure::{
 
 use crate::crypto::{Crypto, provider};
 use crate::facts;
-use crate::ledger::{Ledger, Refused};
+use crate::ledger::{CheckId, Ledger, Refused, Scope};
+use crate::nvidia::rim::RimMemo;
+use crate::nvidia::{DeviceSources, GpuReport, GpuSources, GpuTrust, appraise_gpus};
 use crate::policy::Policy;
-use crate::session::{Bound, Session, evaluate_session};
+use crate::rejection::Rejection;
+use crate::session::{Bound, Session, evaluate_gpu_evidence, evaluate_session};
 use crate::snp::{Authentic, Memo, Sources, Trust, authenticate, describe_roots, evaluate};
 
 /// An SNP report with its endorsements, recorded somewhere, unverified.
@@ -61,6 +65,43 @@ pub struct RecordedQuote<'a> {
     pub nonce: Option<&'a [u8]>,
 }
 
+/// One device's report and certificates, recorded somewhere, unverified.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordedGpu<'a> {
+    /// The raw SPDM report of a GPU or NVSwitch, cut to the length that NVML gave.
+    pub report: &'a [u8],
+    /// Its attestation certificate chain: five certificates in PEM, leaf first.
+    pub chain: &'a [u8],
+}
+
+/// A machine's GPUs and NVSwitches with their endorsements, recorded somewhere,
+/// unverified.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordedGpus<'a> {
+    /// The devices.
+    pub devices: &'a [RecordedGpu<'a>],
+    /// Manifests, OCSP answers and revocation lists, in any order.
+    pub endorsements: &'a GpuEndorsements,
+    /// What every device must have answered, if the caller knows.
+    pub nonce: Option<GpuNonce>,
+}
+
+impl<'a> RecordedGpus<'a> {
+    fn sources(&self) -> GpuSources<'a> {
+        let device = |device: &RecordedGpu<'a>| DeviceSources {
+            report: device.report,
+            chain: device.chain,
+        };
+        GpuSources {
+            devices: self.devices.iter().map(device).collect(),
+            rims: &self.endorsements.rims,
+            ocsp: &self.endorsements.ocsp,
+            crls: &self.endorsements.crls,
+            nonce: self.nonce,
+        }
+    }
+}
+
 /// What is appraised: one report in the form of its platform, with endorsements.
 #[derive(Debug, Clone, Copy)]
 struct Subject<'a> {
@@ -95,16 +136,18 @@ pub struct Verifier {
     policy: Policy,
     crypto: &'static dyn Crypto,
     memo: Memo,
+    rims: RimMemo,
 }
 
-/// Authentic evidence that meets the policy. Made only by [`judge`].
+/// Authentic evidence that meets the policy. Made only by [`Verifier::establish`].
 #[derive(Debug)]
 struct Appraised {
     statement: Option<EpochStatement>,
 }
 
 /// Applies policy and session to an authentic report. Makes every check, so
-/// that a refusal names all there is.
+/// that a refusal names all there is. Gives the statement if the hardware
+/// vouches for it.
 fn judge(
     authentic: &Authentic<'_, SnpReport>,
     vtpm: Option<&Vtpm<'_>>,
@@ -113,7 +156,7 @@ fn judge(
     now: UnixTime,
     verdict: &mut Facts,
     ledger: &mut Ledger,
-) -> Result<Appraised, Refused> {
+) -> Option<EpochStatement> {
     evaluate_platform(policy, ledger);
     evaluate(authentic, policy, now, ledger);
     let bound = match vtpm {
@@ -125,11 +168,7 @@ fn judge(
     };
     let statement = evaluate_session(&bound, session, policy, now, ledger);
     verdict.session = statement.as_ref().map(facts::of_statement);
-    if ledger.is_clean() {
-        Ok(Appraised { statement })
-    } else {
-        Err(Refused)
-    }
+    statement
 }
 
 /// What a verdict tells besides its checks, as far as it was established.
@@ -141,6 +180,16 @@ struct Facts {
     snp: Option<std::collections::BTreeMap<&'static str, String>>,
     azure: Option<std::collections::BTreeMap<&'static str, String>>,
     session: Option<std::collections::BTreeMap<&'static str, String>>,
+    gpus: Vec<std::collections::BTreeMap<&'static str, String>>,
+}
+
+impl Facts {
+    /// Adds what authentic GPUs tell.
+    fn add(&mut self, report: GpuReport) {
+        self.gpus = report.devices;
+        self.simulated |= report.simulated;
+        self.roots.extend(report.roots);
+    }
 }
 
 impl Verifier {
@@ -157,6 +206,7 @@ impl Verifier {
             policy,
             crypto,
             memo: Memo::default(),
+            rims: RimMemo::default(),
         }
     }
 
@@ -169,6 +219,31 @@ impl Verifier {
     /// Appraises a recorded report. There is no session: its checks are
     /// `skip`, except REPORT_DATA's if it is given.
     pub fn appraise_recorded(&self, evidence: &RecordedSnp<'_>, now: UnixTime) -> Verdict {
+        self.appraise_recorded_machine(evidence, None, now)
+    }
+
+    /// Appraises recorded GPUs alone. Nothing is said about the machine that
+    /// they are in, nor about a session: a verdict that accepts them is about
+    /// devices and their firmware.
+    pub fn appraise_recorded_gpus(&self, gpus: &RecordedGpus<'_>, now: UnixTime) -> Verdict {
+        let mut ledger = Ledger::new(Scope {
+            platform: None,
+            gpus: true,
+        });
+        let mut facts = Facts::default();
+        // What was refused is in the ledger.
+        let _ = self.establish_gpus(&gpus.sources(), now, &mut facts, &mut ledger);
+        self.verdict(ledger, facts, now)
+    }
+
+    /// Appraises a recorded report and, if there are some, the GPUs recorded
+    /// beside it. That they belong together is nothing that a recording shows.
+    pub fn appraise_recorded_machine(
+        &self,
+        evidence: &RecordedSnp<'_>,
+        gpus: Option<&RecordedGpus<'_>>,
+        now: UnixTime,
+    ) -> Verdict {
         let subject = Subject {
             report: Report::Snp(evidence.report),
             vek: evidence.vek,
@@ -176,8 +251,8 @@ impl Verifier {
             crl: evidence.crl,
         };
         let expected = evidence.report_data.as_ref().map(ReportData::as_bytes);
-        self.run(&subject, &Session::Alone(expected.map(<[u8; 64]>::as_slice)), now)
-            .1
+        let session = Session::Alone(expected.map(<[u8; 64]>::as_slice));
+        self.run(&subject, &session, gpus, now).1
     }
 
     /// Appraises a recorded HCL report, with its vTPM's quote if there is one.
@@ -198,7 +273,7 @@ impl Verifier {
             crl: evidence.crl,
         };
         let nonce = evidence.quote.and_then(|quote| quote.nonce);
-        self.run(&subject, &Session::Alone(nonce), now).1
+        self.run(&subject, &Session::Alone(nonce), None, now).1
     }
 
     /// Appraises evidence that was kept with a receipt: all but the binding to
@@ -221,7 +296,7 @@ impl Verifier {
         session: &Session<'_>,
         now: UnixTime,
     ) -> Result<AttestationResult, Box<Verdict>> {
-        match self.run(&subject_of(evidence), session, now) {
+        match self.run(&subject_of(evidence), session, None, now) {
             (
                 Some(Appraised {
                     statement: Some(statement),
@@ -240,11 +315,16 @@ impl Verifier {
         &self,
         subject: &Subject<'_>,
         session: &Session<'_>,
+        gpus: Option<&RecordedGpus<'_>>,
         now: UnixTime,
     ) -> (Option<Appraised>, Verdict) {
-        let mut ledger = Ledger::new(subject.platform());
+        let in_session = session.evidence().is_some() && self.policy.gpu().is_some();
+        let mut ledger = Ledger::new(Scope {
+            platform: Some(subject.platform()),
+            gpus: in_session || gpus.is_some(),
+        });
         let mut facts = Facts::default();
-        let appraised = self.establish(subject, session, now, &mut facts, &mut ledger);
+        let appraised = self.establish(subject, session, gpus, now, &mut facts, &mut ledger);
         (appraised.ok(), self.verdict(ledger, facts, now))
     }
 
@@ -253,6 +333,7 @@ impl Verifier {
         &self,
         subject: &Subject<'_>,
         session: &Session<'_>,
+        gpus: Option<&RecordedGpus<'_>>,
         now: UnixTime,
         facts: &mut Facts,
         ledger: &mut Ledger,
@@ -292,7 +373,7 @@ impl Verifier {
             .map(|(hcl, quote)| authenticate_vtpm(&hcl, &authentic, quote.as_ref(), self.crypto, ledger))
             .transpose()?;
         facts.azure = vtpm.as_ref().map(facts::of_vtpm);
-        judge(
+        let statement = judge(
             &authentic,
             vtpm.as_ref(),
             session,
@@ -300,12 +381,85 @@ impl Verifier {
             now,
             facts,
             ledger,
-        )
+        );
+        self.judge_gpus(session, statement.as_ref(), gpus, now, facts, ledger)?;
+        if ledger.is_clean() {
+            Ok(Appraised { statement })
+        } else {
+            Err(Refused)
+        }
+    }
+
+    /// The GPUs that an authentic statement names, or that were recorded.
+    fn judge_gpus(
+        &self,
+        session: &Session<'_>,
+        statement: Option<&EpochStatement>,
+        recorded: Option<&RecordedGpus<'_>>,
+        now: UnixTime,
+        facts: &mut Facts,
+        ledger: &mut Ledger,
+    ) -> Result<(), Refused> {
+        let Some(evidence) = session.evidence() else {
+            ledger.skip(CheckId::Gpu, "a report alone names no GPU");
+            return match recorded {
+                Some(recorded) => self.establish_gpus(&recorded.sources(), now, facts, ledger),
+                None => Ok(()),
+            };
+        };
+        let Some(statement) = statement else {
+            return Ok(());
+        };
+        let sent = evidence.gpu.as_ref();
+        let Some(named) = evaluate_gpu_evidence(statement, sent, &self.policy, ledger) else {
+            return Ok(());
+        };
+        let none = GpuEndorsements::default();
+        let endorsements = sent.map_or(&none, |sent| &sent.endorsements);
+        let sources = GpuSources {
+            devices: named
+                .evidence
+                .devices()
+                .iter()
+                .map(|device| DeviceSources {
+                    report: &device.report,
+                    chain: &device.chain,
+                })
+                .collect(),
+            rims: &endorsements.rims,
+            ocsp: &endorsements.ocsp,
+            crls: &endorsements.crls,
+            nonce: Some(named.nonce),
+        };
+        self.establish_gpus(&sources, now, facts, ledger)
+    }
+
+    fn establish_gpus(
+        &self,
+        sources: &GpuSources<'_>,
+        now: UnixTime,
+        facts: &mut Facts,
+        ledger: &mut Ledger,
+    ) -> Result<(), Refused> {
+        let Some(rules) = self.policy.gpu() else {
+            let expected = "a policy with a [gpu] section";
+            let id = CheckId::GpuForm;
+            return Err(ledger.fail(id, Rejection::GpuNotExpected, expected, "one without"));
+        };
+        let trust = GpuTrust {
+            rules,
+            crypto: self.crypto,
+            memo: &self.memo,
+            rims: &self.rims,
+            now,
+        };
+        facts.add(appraise_gpus(sources, &trust, ledger)?);
+        Ok(())
     }
 
     fn verdict(&self, ledger: Ledger, facts: Facts, now: UnixTime) -> Verdict {
         let clean = ledger.is_clean();
-        let platform = ledger.platform();
+        let platform = ledger.scope().platform;
         let (failure, checks) = ledger.finish();
         let (decision, code, reason) = match failure {
             None if clean => (Decision::Accepted, None, None),
@@ -322,14 +476,14 @@ impl Verifier {
             decision,
             code,
             reason,
-            platform: Some(platform),
+            platform,
             checks,
             roots: facts.roots,
             simulated: facts.simulated,
             uncovered: facts.uncovered,
             snp: facts.snp,
             azure: facts.azure,
-            gpus: Vec::new(),
+            gpus: facts.gpus,
             session: facts.session,
             policy: self.policy.name().to_owned(),
             policy_digest: self.policy.digest().to_string(),

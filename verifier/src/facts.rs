@@ -9,6 +9,7 @@ use bastide_attestation::{EpochStatement, TimeSource, sha384};
 use crate::azure::{PCR_NAMES, Vtpm};
 use crate::hexadecimal as hex;
 use crate::ledger::sentence;
+use crate::nvidia::{AuthenticDevice, Matching, kind, standing};
 use crate::snp::{Authentic, key_name};
 
 /// Facts of a report.
@@ -120,4 +121,57 @@ pub(crate) fn of_statement(statement: &EpochStatement) -> BTreeMap<&'static str,
             .to_owned(),
         ),
     ])
+}
+
+/// Facts of an authentic GPU or NVSwitch, and of the manifests that it matched.
+pub(crate) fn of_device(
+    device: &AuthenticDevice<'_, '_>,
+    matching: Option<&Matching<'_>>,
+) -> BTreeMap<&'static str, String> {
+    let mut facts = BTreeMap::from([
+        ("kind", kind(device.facts()).to_owned()),
+        ("family", device.family().to_string()),
+        ("ueid", device.ueid().to_string()),
+        ("hwmodel", device.hardware_model().to_owned()),
+        ("fwid", hex::encode(device.fwid())),
+        // By the signed bytes: (r, n-s) is a second valid signature of the same report.
+        (
+            "report_digest",
+            hex::encode(sha384(&[device.report().signed_bytes()])),
+        ),
+        ("nonce", device.report().nonce().to_string()),
+    ]);
+    if let Some(gpu) = device.facts().gpu() {
+        facts.extend([
+            ("driver", gpu.driver_version.clone()),
+            ("vbios", gpu.vbios_version.clone()),
+            ("vbios_rim_id", gpu.vbios_rim_id()),
+        ]);
+        if let Some(id) = gpu.driver_rim_id(device.family()) {
+            facts.insert("driver_rim_id", id);
+        }
+        if let Some(mode) = gpu.mode {
+            facts.insert("mode", mode.to_string());
+        }
+    }
+    if let Some(switch) = device.facts().switch() {
+        facts.insert("bios", switch.bios_version.clone());
+    }
+    if let Some(pdi) = device.pdi() {
+        facts.insert("pdi", pdi.to_string());
+    }
+    if let Some(matching) = matching {
+        let matched = matching.matched.driver + matching.matched.vbios;
+        facts.insert("measurements_matched", matched.to_string());
+        facts.insert("firmware_rim_sha256", hex::encode(matching.firmware.sha256()));
+        facts.insert(
+            "firmware_rim",
+            standing(matching.firmware).trim_start().to_owned(),
+        );
+        if let Some(driver) = matching.driver {
+            facts.insert("driver_rim_sha256", hex::encode(driver.sha256()));
+            facts.insert("driver_rim", standing(driver).trim_start().to_owned());
+        }
+    }
+    facts
 }

@@ -11,7 +11,7 @@ use crate::certificate::{Certificate, common_name};
 use crate::crl::RevocationList;
 use crate::crypto::Crypto;
 use crate::memo::Memo;
-use crate::nvidia::{DeviceAnchor, DeviceTrust, firmware_id, verify_chain};
+use crate::nvidia::{self, DeviceAnchor, DeviceTrust, firmware_id, verify_chain};
 use crate::pem::pem_certificates;
 use crate::snp::VekExtensions;
 
@@ -140,6 +140,36 @@ pub fn pem(bytes: &[u8]) {
     if let Ok(blocks) = pem_certificates(bytes) {
         assert!(!blocks.is_empty());
         assert!(blocks.iter().map(Vec::len).sum::<usize>() < bytes.len());
+    }
+}
+
+/// A manifest of NVIDIA's: what is read has one canonical form, which is read to
+/// the same again, and nothing but NVIDIA's key makes it authentic.
+pub fn rim_xml(bytes: &[u8]) {
+    nvidia::rim::fuzz(bytes);
+}
+
+/// An OCSP response.
+pub fn ocsp(bytes: &[u8]) {
+    let Ok(response) = nvidia::ocsp::Response::parse(bytes) else {
+        return;
+    };
+    for part in [
+        response.tbs,
+        response.hash_algorithm,
+        response.issuer_name_hash,
+        response.issuer_key_hash,
+        response.serial,
+        response.algorithm,
+        response.signature,
+    ] {
+        require_within(part, bytes);
+    }
+    if let Some(der) = response.certificate {
+        require_within(der, bytes);
+        if let Ok(certificate) = Certificate::parse(der) {
+            assert_eq!(certificate.der, der);
+        }
     }
 }
 

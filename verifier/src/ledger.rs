@@ -11,7 +11,7 @@ use crate::rejection::Rejection;
 macro_rules! checks {
     ($($name:ident = $id:literal, $basis:ident, $expected:literal;)*) => {
         /// Every check of an appraisal, in the order they are made. Which of
-        /// them are made depends on the platform: see [`CheckId::of`].
+        /// them are made depends on what a verdict is about: see [`CheckId::of`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum CheckId {
             $(
@@ -111,16 +111,56 @@ checks! {
     QuoteNonce = "azure.quote.nonce", Derived, "the quote's nonce is the statement's";
     Binding = "session.binding", Derived, "this session's leaf under the statement's root";
     StatementDebug = "session.debug", Asserted, "not a debug build";
-    Gpu = "gpu.evidence", Asserted, "no GPU evidence that would go unread";
+    Gpu = "gpu.evidence", HardwareProven, "the evidence of GPUs that the statement names, if the policy asks for GPUs";
+    GpuForm = "gpu.report.form", Derived, "SPDM measurements of a GPU or NVSwitch, every size exact";
+    GpuNonce = "gpu.nonce", HardwareProven, "the nonce made of this boot, GPU epoch and seed";
+    GpuChain = "gpu.chain", Derived, "five certificates to a root that the policy relies on";
+    GpuSignature = "gpu.report.signature", HardwareProven, "ECDSA P-384 over the raw report by the leaf's key";
+    GpuOpaque = "gpu.report.opaque", HardwareProven, "opaque data of a known version, no field twice";
+    GpuFwid = "gpu.fwid", HardwareProven, "the firmware that the leaf was issued to, not debuggable";
+    GpuTopology = "gpu.topology", HardwareProven, "as many GPUs as the policy says, each once, with all switches of their mode";
+    GpuFamily = "gpu.family", HardwareProven, "a family that the policy allows";
+    GpuMode = "gpu.mode", HardwareProven, "a mode that the policy allows, the same on each GPU";
+    GpuDevice = "gpu.device", HardwareProven, "devices that the policy lists";
+    GpuDriver = "gpu.driver", HardwareProven, "a driver at or above its branch's minimum, not denied";
+    GpuVbios = "gpu.vbios", HardwareProven, "a VBIOS at or above its minimum, not denied";
+    RimSignature = "gpu.rim.signature", Derived, "manifests signed under a root that the policy relies on";
+    RimValidity = "gpu.rim.validity", Derived, "signers valid now, or as the policy says";
+    RimSelection = "gpu.rim.selection", Derived, "a manifest for each driver, VBIOS and switch";
+    GpuMeasurements = "gpu.measurements", HardwareProven, "every golden measurement of the manifests";
+    GpuRevocation = "gpu.revocation.device", Derived, "no certificate of a device revoked";
+    RimRevocation = "gpu.revocation.rim", Derived, "no certificate of a manifest revoked";
+    GpuNvlink = "gpu.nvlink", Asserted, "nothing readable on wires between GPUs";
+    GpuSettings = "gpu.settings", Asserted, "developer tools off, and GPUs opened only after they were appraised";
+    SameMachine = "gpu.same_machine", Asserted, "GPUs in the machine that the processor's report is of";
+    Nras = "gpu.nras", Asserted, "NVIDIA's remote service says the same";
     Model = "model.manifest", Asserted, "a manifest that the policy lists";
 }
 
+/// What a verdict is about, which says what checks it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    /// The platform of the report; `None` for evidence of GPUs alone.
+    pub platform: Option<Platform>,
+    /// Whether GPUs are appraised: there is evidence of some, or the policy asks for some.
+    pub gpus: bool,
+}
+
+impl From<Platform> for Scope {
+    /// One platform, without GPUs.
+    fn from(platform: Platform) -> Self {
+        Self {
+            platform: Some(platform),
+            gpus: false,
+        }
+    }
+}
+
 impl CheckId {
-    /// Whether the check is one of `platform`'s: another platform's verdicts
-    /// don't list it. Each platform has exactly one check that ties the
-    /// statement to the hardware.
+    /// Whether the check is one of `scope`'s: other verdicts don't list it.
+    /// Each platform has exactly one check that ties the statement to the hardware.
     #[must_use]
-    pub const fn applies_to(self, platform: Platform) -> bool {
+    pub const fn applies_to(self, scope: Scope) -> bool {
         match self {
             Self::HclForm
             | Self::RuntimeData
@@ -129,18 +169,38 @@ impl CheckId {
             | Self::QuoteSignature
             | Self::PcrDigest
             | Self::Pcrs
-            | Self::QuoteNonce => matches!(platform, Platform::Azure),
-            Self::ReportData => matches!(platform, Platform::Snp),
-            _ => true,
+            | Self::QuoteNonce => matches!(scope.platform, Some(Platform::Azure)),
+            Self::ReportData => matches!(scope.platform, Some(Platform::Snp)),
+            Self::GpuForm
+            | Self::GpuNonce
+            | Self::GpuChain
+            | Self::GpuSignature
+            | Self::GpuOpaque
+            | Self::GpuFwid
+            | Self::GpuTopology
+            | Self::GpuFamily
+            | Self::GpuMode
+            | Self::GpuDevice
+            | Self::GpuDriver
+            | Self::GpuVbios
+            | Self::RimSignature
+            | Self::RimValidity
+            | Self::RimSelection
+            | Self::GpuMeasurements
+            | Self::GpuRevocation
+            | Self::RimRevocation
+            | Self::GpuNvlink
+            | Self::GpuSettings
+            | Self::SameMachine
+            | Self::Nras => scope.gpus,
+            _ => scope.platform.is_some(),
         }
     }
 
-    /// Every check of one platform, in the order they are made.
-    pub fn of(platform: Platform) -> impl Iterator<Item = Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .filter(move |id| id.applies_to(platform))
+    /// Every check of a scope, in the order they are made.
+    pub fn of(scope: impl Into<Scope>) -> impl Iterator<Item = Self> {
+        let scope = scope.into();
+        Self::ALL.iter().copied().filter(move |id| id.applies_to(scope))
     }
 }
 
@@ -159,10 +219,10 @@ pub(crate) fn sentence(words: fmt::Arguments<'_>) -> String {
 #[must_use]
 pub(crate) struct Refused;
 
-/// The checks made so far, of evidence of one platform.
+/// The checks made so far.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    platform: Platform,
+    scope: Scope,
     checks: Vec<Check>,
     /// [`CheckId::bit`] of each that was made.
     made: u128,
@@ -170,18 +230,18 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(platform: Platform) -> Self {
+    pub(crate) fn new(scope: impl Into<Scope>) -> Self {
         Self {
-            platform,
+            scope: scope.into(),
             checks: Vec::with_capacity(CheckId::ALL.len()),
             made: 0,
             first: None,
         }
     }
 
-    /// The platform whose checks these are.
-    pub(crate) const fn platform(&self) -> Platform {
-        self.platform
+    /// Whose checks these are.
+    pub(crate) const fn scope(&self) -> Scope {
+        self.scope
     }
 
     fn record(&mut self, id: CheckId, status: Status, expected: Cow<'static, str>, got: Cow<'static, str>) {
@@ -257,16 +317,16 @@ impl Ledger {
         }
     }
 
-    /// Whether every check of the platform was made and none failed.
+    /// Whether every check of the scope was made and none failed.
     pub(crate) fn is_clean(&self) -> bool {
-        self.first.is_none() && CheckId::of(self.platform).all(|id| self.was_made(id))
+        self.first.is_none() && CheckId::of(self.scope).all(|id| self.was_made(id))
     }
 
-    /// The first failure and its sentence, and every check of the platform:
+    /// The first failure and its sentence, and every check of the scope:
     /// failures first, then the others in the order made; those never made are
     /// `unknown`.
     pub(crate) fn finish(mut self) -> (Option<(Rejection, String)>, Vec<Check>) {
-        for id in CheckId::of(self.platform) {
+        for id in CheckId::of(self.scope) {
             if !self.was_made(id) {
                 self.record(id, Status::Unknown, id.expected().into(), "not reached".into());
             }
@@ -303,8 +363,29 @@ mod tests {
             assert_eq!(of.iter().filter(binds).count(), 1, "{platform:?}");
             assert!(!of.iter().any(|id| id.starts_with(others)), "{platform:?}");
         }
-        let either = |id: &CheckId| id.applies_to(Platform::Snp) || id.applies_to(Platform::Azure);
-        assert!(CheckId::ALL.iter().all(either));
+        let some = |id: &CheckId| {
+            [Some(Platform::Snp), Some(Platform::Azure), None]
+                .iter()
+                .any(|platform| {
+                    let platform = *platform;
+                    id.applies_to(Scope { platform, gpus: true })
+                })
+        };
+        assert!(CheckId::ALL.iter().all(some));
+    }
+
+    #[test]
+    fn checks_of_gpus_are_those_of_their_branch_and_a_machine_without_has_one() {
+        let gpus_alone = Scope {
+            platform: None,
+            gpus: true,
+        };
+        for id in CheckId::ALL {
+            let of_gpus = id.name().starts_with("gpu.") && *id != CheckId::Gpu;
+            assert_eq!(id.applies_to(gpus_alone), of_gpus, "{}", id.name());
+            assert!(!of_gpus || !id.applies_to(Platform::Snp.into()), "{}", id.name());
+        }
+        assert!(CheckId::Gpu.applies_to(Platform::Snp.into()));
     }
 
     #[test]

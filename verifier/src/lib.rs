@@ -60,8 +60,8 @@ mod rejection;
 mod session;
 mod snp;
 
-pub use appraisal::{RecordedAzure, RecordedQuote, RecordedSnp, Verifier};
-pub use ledger::CheckId;
+pub use appraisal::{RecordedAzure, RecordedGpu, RecordedGpus, RecordedQuote, RecordedSnp, Verifier};
+pub use ledger::{CheckId, Scope};
 pub use pem::{PemError, pem_certificates};
 pub use policy::{Pin, Policy, PolicyError, PolicyFault, Window};
 pub use policy_signature::{

@@ -1,35 +1,48 @@
 //! Evidence of NVIDIA GPUs and NVSwitches: from a report and a certificate
 //! chain, as the driver returned them, to an authentic device, and what its
-//! measurements and certificates are held against. Which devices a policy
-//! wants is not decided here.
+//! measurements and certificates are held against.
 //!
+//! - [`evaluate`]: all of it in order, as checks of a verdict;
+//! - [`authenticity`]: the devices' own checks;
+//! - [`manifests`] and [`revoked`]: what NVIDIA issued, found and held against devices;
 //! - [`device`]: report, chain and firmware digest, to an [`AuthenticDevice`];
 //! - [`rim`]: reference integrity manifests, from bytes to an authentic one;
 //! - [`golden`]: measurements against the manifests;
-//! - [`revocation`] and [`ocsp`]: whether a certificate was revoked.
+//! - [`revocation`] and [`ocsp`]: whether a certificate was revoked;
+//! - [`topology`]: which devices make one machine;
+//! - [`versions`]: versions of driver and VBIOS, and which are too old.
 
 mod anchors;
+mod authenticity;
 mod chain;
 mod device;
 mod dice;
+mod evaluate;
 mod fault;
 pub(crate) mod golden;
+mod manifests;
 mod names;
 pub(crate) mod ocsp;
 pub(crate) mod revocation;
+mod revoked;
 pub(crate) mod rim;
+pub(crate) mod topology;
+mod ueid;
 mod usage;
+pub(crate) mod versions;
 
 pub(crate) use anchors::DeviceAnchor;
+pub(crate) use authenticity::DeviceSources;
 pub(crate) use chain::{ChainCertificate, DeviceTrust};
 pub(crate) use device::{AuthenticDevice, authenticate_device};
+pub(crate) use evaluate::{GpuReport, GpuSources, GpuTrust, appraise_gpus, kind};
 pub(crate) use fault::DeviceFault;
+pub(crate) use manifests::{Matching, standing};
+pub(crate) use topology::TopologyRules;
+pub(crate) use ueid::Ueid;
+pub(crate) use versions::{DriverRules, DriverVersion, VbiosMinimum, VbiosRules};
 #[cfg(fuzzing)]
 pub(crate) use {chain::verify_chain, dice::firmware_id};
 
-#[cfg(test)]
-mod test_pki;
-#[cfg(test)]
-mod test_vectors;
 #[cfg(test)]
 mod tests;

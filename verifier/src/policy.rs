@@ -5,6 +5,7 @@
 mod bits;
 mod date;
 mod error;
+pub(crate) mod gpu;
 mod load;
 mod pins;
 mod schema;
@@ -131,6 +132,7 @@ pub struct Policy {
     snp: SnpRules,
     manifests: Option<PinSet<ManifestDigest>>,
     azure: Option<AzureRules>,
+    gpu: Option<gpu::GpuRules>,
     allow_simulated: bool,
 }
 
@@ -262,7 +264,39 @@ impl Policy {
                 ..pin
             }));
         }
+        if let Some(gpu) = &self.gpu {
+            if let gpu::RimExpiry::Pinned { rims } = &gpu.rim_expiry {
+                pins.extend(rims.list(CheckId::RimValidity.name()));
+            }
+            if let Some(set) = &gpu.devices {
+                pins.extend(set.list_as(CheckId::GpuDevice.name(), ToString::to_string));
+            }
+        }
         pins
+    }
+
+    /// How many GPUs it asks for; `None` if it is for machines without.
+    #[must_use]
+    pub fn gpu_count(&self) -> Option<u8> {
+        self.gpu.as_ref().map(|gpu| gpu.topology.gpus)
+    }
+
+    /// `strict`, `grace` or `pinned`: what is done about manifests whose signers
+    /// have expired; `None` if it is for machines without GPUs.
+    #[must_use]
+    pub fn rim_expiry(&self) -> Option<&'static str> {
+        self.gpu.as_ref().map(|gpu| gpu.rim_expiry.name())
+    }
+
+    /// `off`, `soft` or `hard`: what happens without a current answer about
+    /// revocation for GPUs; `None` if it is for machines without.
+    #[must_use]
+    pub fn gpu_revocation(&self) -> Option<&'static str> {
+        self.gpu.as_ref().map(|gpu| gpu.revocation.name())
+    }
+
+    pub(crate) const fn gpu(&self) -> Option<&gpu::GpuRules> {
+        self.gpu.as_ref()
     }
 
     pub(crate) const fn azure(&self) -> Option<&AzureRules> {

@@ -306,12 +306,171 @@ rejections! {
     StatementDebug = "session.debug", Rejected,
         "the enclave says that it is a debug build",
         "ask the operator to run a release build";
-    GpuUnsupported = "gpu.evidence.unsupported", Unsupported,
-        "the statement names GPU evidence, which this verifier cannot appraise",
-        "update the verifier";
     ModelNotAllowed = "model.not_allowed", Rejected,
         "the model that answers is none that the policy lists",
         "compare the manifest digest with the model you trust, and pin it";
+
+    // GPUs: what the statement names.
+    GpuNotExpected = "gpu.evidence.not_expected", Rejected,
+        "the machine names GPU evidence, and the policy has no [gpu] section",
+        "add a [gpu] section to the policy if machines with GPUs may see your prompts";
+    GpuMissing = "gpu.evidence.missing", Rejected,
+        "the policy asks for GPUs, and the machine vouches for none",
+        "ask the operator why no GPU is attested, or remove [gpu] from the policy";
+    GpuDigest = "gpu.evidence.digest", Rejected,
+        "the GPU evidence is not the one that the statement names",
+        "do not use this node: evidence was replaced on the way";
+    GpuEvidenceMalformed = "gpu.evidence.malformed", Malformed,
+        "the bundle of GPU evidence is not strict CBOR of the defined shape",
+        "update client and node to the same release";
+
+    // GPUs: authenticity.
+    GpuReportMalformed = "gpu.report.malformed", Malformed,
+        "a device's report is not one SPDM request and response of exact sizes",
+        "check that the file is the raw report, cut to the length that NVML gave";
+    GpuReportVersion = "gpu.report.version", Unsupported,
+        "a device's report is not of SPDM 1.1",
+        "update the verifier; newer firmware may have introduced the version";
+    GpuNonceMismatch = "gpu.nonce.mismatch", Rejected,
+        "a device answered another challenge",
+        "do not use this node: its GPU evidence is old or another machine's";
+    GpuChainMalformed = "gpu.chain.malformed", Malformed,
+        "a device's certificates are not five strict X.509 certificates in PEM",
+        "ask NVML for the attestation certificate chain, not the other one";
+    GpuRootUnknown = "gpu.root.unknown", Rejected,
+        "a device's chain does not end in a root that the policy relies on",
+        "do not use this node; if it is a simulated one, a policy for development must say so";
+    GpuChainName = "gpu.chain.name", Rejected,
+        "a certificate has a name that NVIDIA gives no certificate at that place",
+        "update the verifier if the GPU's family is new; else do not use this node";
+    GpuChainInvalid = "gpu.chain.invalid", Rejected,
+        "a certificate may not be used for what it is used for, or is of another algorithm",
+        "do not use this node: its chain is not NVIDIA's";
+    GpuChainValidity = "gpu.chain.validity", Rejected,
+        "a certificate is not valid at the time of the appraisal",
+        "check this machine's clock";
+    GpuChainSignature = "gpu.chain.signature", Rejected,
+        "a certificate is not signed by the next one",
+        "do not use this node: its chain was altered or put together";
+    GpuKind = "gpu.chain.kind", Rejected,
+        "a GPU's report came with an NVSwitch's chain, or the other way round",
+        "give each report its own chain";
+    GpuSignatureInvalid = "gpu.report.signature", Rejected,
+        "a device's report is not signed by the key of its chain",
+        "do not use this node: the report was altered or is another device's";
+    GpuOpaqueMalformed = "gpu.opaque.malformed", Malformed,
+        "a report's opaque data can't be read strictly, or contradict themselves",
+        "update the verifier if the driver is newer than it";
+    GpuOpaqueVersion = "gpu.opaque.version", Unsupported,
+        "a report's opaque data are of a version or type that this verifier does not know",
+        "update the verifier; a newer driver may have introduced it";
+    GpuFwidMissing = "gpu.fwid.missing", Rejected,
+        "neither report nor certificate name the firmware that the key belongs to",
+        "ask the operator for a driver of branch 550 or newer";
+    GpuFwidMismatch = "gpu.fwid.mismatch", Rejected,
+        "report and certificate name different firmware",
+        "do not use this node";
+    GpuDebug = "gpu.fwid.debug", Rejected,
+        "the device's firmware can be debugged, was recovering, or was not secure",
+        "do not use this node";
+
+    // GPUs: the machine.
+    GpuCount = "gpu.topology.count", Rejected,
+        "there are more or fewer GPUs than the policy says",
+        "compare `gpu.count` with the machine that you rent";
+    GpuDuplicate = "gpu.topology.duplicate", Rejected,
+        "the same device is in the evidence twice",
+        "do not use this node: one GPU answers for several";
+    GpuTopology = "gpu.topology.invalid", Rejected,
+        "GPUs and NVSwitches do not make one machine of their mode",
+        "ask the operator for evidence of all GPUs and all NVSwitches of the machine";
+    GpuFamilyNotAllowed = "gpu.family.not_allowed", Rejected,
+        "a GPU is of a family that the policy does not allow",
+        "allow the family in `gpu.families` if you trust it";
+    GpuModeNotAllowed = "gpu.mode.not_allowed", Rejected,
+        "a GPU is protected in a mode that the policy does not allow, or does not say in which",
+        "allow the mode in `gpu.modes` if you accept what it leaves open";
+    GpuModeMixed = "gpu.mode.mixed", Rejected,
+        "GPUs of one machine differ in family, mode or driver",
+        "ask the operator to set up all GPUs alike";
+    GpuDeviceNotAllowed = "gpu.device.not_allowed", Rejected,
+        "a device is none that the policy lists",
+        "compare the device's ueid with those of your machines, and pin it";
+    GpuDriverBelow = "gpu.driver.below_minimum", Rejected,
+        "the driver is older than the policy accepts, or of a branch that it does not list",
+        "ask the operator to update the driver";
+    GpuDriverDenied = "gpu.driver.denied", Rejected,
+        "the driver is one that the policy denies",
+        "ask the operator to update the driver";
+    GpuVbiosBelow = "gpu.vbios.below_minimum", Rejected,
+        "the VBIOS is older than the policy accepts, or of a kind that it does not list",
+        "ask the operator to update the VBIOS";
+    GpuVbiosDenied = "gpu.vbios.denied", Rejected,
+        "the VBIOS is one that the policy denies",
+        "ask the operator to update the VBIOS";
+
+    // GPUs: reference manifests and measurements.
+    RimMissing = "gpu.rim.missing", Undecided,
+        "no reference manifest for a driver, VBIOS or switch came with the evidence",
+        "ask the operator to staple it, or `bastide endorsements sync` it";
+    RimMalformed = "gpu.rim.malformed", Malformed,
+        "a reference manifest is not of the one form that NVIDIA publishes",
+        "fetch the manifest again";
+    RimNamespace = "gpu.rim.namespace", Unsupported,
+        "a reference manifest uses a namespace that this verifier does not know",
+        "update the verifier: what the namespace adds may be a condition";
+    RimRootUnknown = "gpu.rim.root", Rejected,
+        "a reference manifest's certificates do not end in a root that the policy relies on",
+        "fetch the manifest from NVIDIA's service";
+    RimChain = "gpu.rim.chain", Rejected,
+        "a reference manifest's certificates do not make a chain",
+        "fetch the manifest again";
+    RimAltered = "gpu.rim.signature", Rejected,
+        "a reference manifest is not the document that was signed",
+        "fetch the manifest again: this one was altered";
+    RimNotYetValid = "gpu.rim.not_yet_valid", Rejected,
+        "a reference manifest's signer is not valid yet",
+        "check this machine's clock";
+    RimExpired = "gpu.rim.expired", Rejected,
+        "a reference manifest's signer has expired",
+        "`bastide endorsements sync` a newly signed one, or allow days of grace, or pin the file's digest";
+    RimOther = "gpu.rim.mismatch", Rejected,
+        "a reference manifest is for another family or kind of device",
+        "fetch the manifest that the verdict names";
+    GpuMeasurementConflict = "gpu.measurement.conflict", Rejected,
+        "two manifests claim the same measurement",
+        "report it to NVIDIA; no device can meet both";
+    GpuMeasurementMismatch = "gpu.measurement.mismatch", Rejected,
+        "a device measured something else than the manifests allow",
+        "ask the operator to reboot the host and update driver and VBIOS; else do not use this node";
+
+    // GPUs: revocation.
+    GpuRevocationMissing = "gpu.revocation.missing", Undecided,
+        "nothing that came says that a certificate was not revoked",
+        "ask the operator to staple OCSP answers, or give them, or CRLs";
+    GpuRevocationMalformed = "gpu.revocation.malformed", Malformed,
+        "an answer about revocation is not strict DER of the expected form",
+        "fetch the answer again";
+    GpuRevocationSignature = "gpu.revocation.signature", Rejected,
+        "an answer about revocation is not signed by the issuer, or by whom it delegated",
+        "fetch the answer again: this one was altered";
+    GpuRevocationStale = "gpu.revocation.stale", Rejected,
+        "the answer about revocation is not current",
+        "fetch a current answer; OCSP answers hold for a day";
+    GpuRevoked = "gpu.revocation.revoked", Rejected,
+        "a certificate was revoked",
+        "do not use this node";
+    GpuOnHold = "gpu.revocation.on_hold", Rejected,
+        "a certificate is on hold, as those of unreleased drivers are",
+        "ask the operator for a released driver";
+
+    // GPUs: NVIDIA's remote service.
+    NrasInvalid = "gpu.nras.invalid", Rejected,
+        "the token of NVIDIA's remote service can't be relied on",
+        "fetch token and keys again, for this nonce";
+    NrasDisagrees = "gpu.nras.disagrees", Rejected,
+        "NVIDIA's remote service and this verifier came to different results",
+        "do not use this node; report both results";
 }
 
 impl fmt::Display for Rejection {

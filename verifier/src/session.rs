@@ -2,7 +2,11 @@
 //! TLS session, to a model. The binder compared with is always the verifier's
 //! own, never one that came with the evidence.
 
-use bastide_attestation::{EpochStatement, Evidence, ReportData, SessionExpectation, UnixTime, binding};
+use bastide_attestation::nvidia::GpuEvidence;
+use bastide_attestation::{
+    EpochStatement, Evidence, GpuNonce, GpuPart, GpuSeedKind, ReportData, SessionExpectation, UnixTime,
+    binding, sha256,
+};
 
 use crate::ledger::{CheckId, Ledger};
 use crate::policy::Policy;
@@ -28,6 +32,16 @@ pub(crate) enum Bound<'a> {
     ReportData(ReportData),
     /// The nonce of a vTPM's quote, where the guest doesn't; `None` without a quote.
     QuoteNonce(Option<&'a [u8]>),
+}
+
+impl<'a> Session<'a> {
+    /// The evidence that the session is of.
+    pub(crate) const fn evidence(&self) -> Option<&'a Evidence> {
+        match self {
+            Self::Live(evidence, _) | Self::Kept(evidence) => Some(evidence),
+            Self::Alone(_) => None,
+        }
+    }
 }
 
 impl Bound<'_> {
@@ -95,17 +109,90 @@ pub(crate) fn evaluate_session(
                 }
                 None => ledger.skip(bound.check(), "not given"),
             }
-            for id in [
-                CheckId::Binding,
-                CheckId::StatementDebug,
-                CheckId::Gpu,
-                CheckId::Model,
-            ] {
+            for id in [CheckId::Binding, CheckId::StatementDebug, CheckId::Model] {
                 ledger.skip(id, ALONE);
             }
             None
         }
     }
+}
+
+/// The GPU evidence that a statement names: decoded, with the nonce that its
+/// devices must have answered.
+#[derive(Debug)]
+pub(crate) struct NamedGpus {
+    pub(crate) evidence: GpuEvidence,
+    pub(crate) nonce: GpuNonce,
+}
+
+/// Records whether statement, policy and what was sent agree about GPUs. Gives
+/// the evidence if there is some to appraise.
+pub(crate) fn evaluate_gpu_evidence(
+    statement: &EpochStatement,
+    sent: Option<&GpuPart>,
+    policy: &Policy,
+    ledger: &mut Ledger,
+) -> Option<NamedGpus> {
+    let id = CheckId::Gpu;
+    let Some(rules) = policy.gpu() else {
+        let none = statement.gpu_digest.is_none() && sent.is_none();
+        let got = match (&statement.gpu_digest, none) {
+            (_, true) => "none is named: no GPU is vouched for".to_owned(),
+            (Some(digest), _) => hex::encode(digest),
+            (None, _) => "evidence that the statement does not name".to_owned(),
+        };
+        let expected = "no GPU evidence: the policy has no [gpu] section";
+        ledger.check(id, none, Rejection::GpuNotExpected, expected, got);
+        return None;
+    };
+    let expected = format!("evidence of {} GPU(s)", rules.topology.gpus);
+    let (digest, sent) = match (&statement.gpu_digest, sent) {
+        (Some(digest), Some(sent)) => (digest, sent),
+        (named, _) => {
+            let got = match named {
+                Some(_) => "evidence that the statement names, and that was not sent",
+                None => "a statement that names none",
+            };
+            ledger.check(id, false, Rejection::GpuMissing, expected, got);
+            return None;
+        }
+    };
+    // Over the bytes as they came.
+    let got = sha256(&[&sent.evidence]);
+    if got != *digest {
+        let (expected, got) = (hex::encode(digest), hex::encode(got));
+        ledger.check(id, false, Rejection::GpuDigest, expected, got);
+        return None;
+    }
+    let evidence = match GpuEvidence::decode(&sent.evidence) {
+        Ok(evidence) => evidence,
+        Err(error) => {
+            ledger.check(
+                id,
+                false,
+                Rejection::GpuEvidenceMalformed,
+                expected,
+                error.to_string(),
+            );
+            return None;
+        }
+    };
+    ledger.pass_against(
+        id,
+        expected,
+        format!(
+            "{} device(s), sha256:{}",
+            evidence.devices().len(),
+            hex::encode(got)
+        ),
+    );
+    let seed = match statement.gpu_seed {
+        // Whichever seed was sent: the nonce follows from the tree of sessions.
+        GpuSeedKind::Strict => *statement.root.as_bytes(),
+        GpuSeedKind::PreviousStatement => sent.seed,
+    };
+    let nonce = binding::gpu_nonce(&statement.boot_id, statement.gpu_epoch, &seed);
+    Some(NamedGpus { evidence, nonce })
 }
 
 fn evaluate_statement(
@@ -161,15 +248,6 @@ fn evaluate_statement(
         Rejection::StatementDebug,
         CheckId::StatementDebug.expected(),
         if debug { "a debug build" } else { "a release build" },
-    );
-    ledger.check(
-        CheckId::Gpu,
-        statement.gpu_digest.is_none(),
-        Rejection::GpuUnsupported,
-        CheckId::Gpu.expected(),
-        statement
-            .gpu_digest
-            .map_or_else(|| "none is named: no GPU is vouched for".to_owned(), hex::encode),
     );
     let model = Pinning {
         id: CheckId::Model,

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use bastide_attester::simulator::nvidia::roots::{self as nvidia, Authority};
 use bastide_attester::simulator::{Generation, roots};
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
@@ -15,6 +16,10 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         let minted = roots::mint(generation)?;
         std::fs::write(folder.join(format!("ark-{generation}.der")), minted.ark)?;
         std::fs::write(folder.join(format!("ask-{generation}.der")), minted.ask)?;
+    }
+    for authority in Authority::ALL {
+        let file = folder.join(format!("{}.der", authority.file_stem()));
+        std::fs::write(file, nvidia::mint(authority)?)?;
     }
     Ok(())
 }

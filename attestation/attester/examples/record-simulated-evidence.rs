@@ -1,15 +1,24 @@
 //! Records evidence of the simulator, for what reads evidence from files:
-//! `cargo run -p bastide-attester --features simulator --example record-simulated-evidence -- FOLDER SECONDS`.
+//! `cargo run -p bastide-attester --features simulator --example record-simulated-evidence -- FOLDER SECONDS [gpus]`.
 //! Writes `genoa`, `turin` and `azure` below FOLDER, made at SECONDS since 1970;
 //! each run draws new keys. Below each lie the parts, and the envelope with them.
+//!
+//! With `gpus` also `gpu` (one, alone), `gpu-nvdaod` (the same in the newer
+//! encoding) and `gpu-ppcie` (eight, and four NVSwitches): `report-N.bin` and
+//! `chain-N.pem` of each device, manifests `rim-N.xml`, answers `ocsp-N.der`,
+//! and all of them in CBOR, `evidence.cbor` and `endorsements.cbor`. The nonce
+//! is that of the other recordings' boot, its GPU epoch 0, and a seed of 0x33.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bastide_attestation::{
     Attester, Binder, BootId, EpochStatement, Evidence, GpuSeedKind, KeyThumbprint, ManifestDigest,
     PlatformEvidence, PolicyDigest, Salt, StatementDigest, TimeSource, Tree, UnixTime, binding,
 };
+use bastide_attester::simulator::nvidia::{Encoding, GpuOptions, SimulatedGpus};
 use bastide_attester::simulator::{AzureSimulator, Generation, Simulator, SimulatorOptions};
+
+const BOOT_ID: BootId = BootId::new([1; 16]);
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -24,19 +33,52 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         record(&folder.join(generation.to_string()), &attester, seconds)?;
     }
     let options = SimulatorOptions::new(Generation::Genoa, UnixTime::from_secs(seconds));
-    record(&folder.join("azure"), &AzureSimulator::new(options)?, seconds)
+    record(&folder.join("azure"), &AzureSimulator::new(options)?, seconds)?;
+    match arguments.next() {
+        None => Ok(()),
+        Some(word) if word == "gpus" => record_gpus(&folder, UnixTime::from_secs(seconds)),
+        Some(_) => Err("expected `gpus` or nothing after the seconds".into()),
+    }
 }
 
-fn record(
-    folder: &std::path::Path,
-    attester: &dyn Attester,
-    seconds: u64,
-) -> Result<(), Box<dyn core::error::Error>> {
+fn record_gpus(folder: &Path, now: UnixTime) -> Result<(), Box<dyn core::error::Error>> {
+    let nonce = binding::gpu_nonce(&BOOT_ID, 0, &[0x33; 32]);
+    let nvdaod = GpuOptions {
+        encoding: Encoding::Nvdaod,
+        driver: "620.12".to_owned(),
+        ..GpuOptions::new(now)
+    };
+    for (name, options) in [
+        ("gpu", GpuOptions::new(now)),
+        ("gpu-nvdaod", nvdaod),
+        ("gpu-ppcie", GpuOptions::protected_pcie(now)),
+    ] {
+        let gpus = SimulatedGpus::new(options)?;
+        let (evidence, endorsements) = (gpus.evidence(&nonce)?, gpus.endorsements(now)?);
+        let folder = folder.join(name);
+        std::fs::create_dir_all(&folder)?;
+        for (index, device) in evidence.devices().iter().enumerate() {
+            std::fs::write(folder.join(format!("report-{index}.bin")), &device.report)?;
+            std::fs::write(folder.join(format!("chain-{index}.pem")), &device.chain)?;
+        }
+        for (index, rim) in endorsements.rims.iter().enumerate() {
+            std::fs::write(folder.join(format!("rim-{index}.xml")), rim)?;
+        }
+        for (index, answer) in endorsements.ocsp.iter().enumerate() {
+            std::fs::write(folder.join(format!("ocsp-{index}.der")), answer)?;
+        }
+        std::fs::write(folder.join("evidence.cbor"), evidence.encode())?;
+        std::fs::write(folder.join("endorsements.cbor"), endorsements.encode())?;
+    }
+    Ok(())
+}
+
+fn record(folder: &Path, attester: &dyn Attester, seconds: u64) -> Result<(), Box<dyn core::error::Error>> {
     let salt = Salt::new([0x77; 32]);
     let leaf = binding::leaf(binding::LeafType::ServerTls, &salt, &Binder::new([0x5a; 32]));
     let tree = Tree::new(&[leaf])?;
     let statement = EpochStatement {
-        boot_id: BootId::new([1; 16]),
+        boot_id: BOOT_ID,
         epoch: 0,
         previous: StatementDigest::new([0; 32]),
         depth: tree.depth(),

@@ -7,9 +7,9 @@
 //!
 //! - [`device`]: a real SEV-SNP guest, through configfs-tsm or `/dev/sev-guest`;
 //! - [`nvml`]: NVIDIA GPUs, their reports and their ready state;
-//! - `simulator` (feature, off by default): AMD's formats, signed under roots
-//!   whose keys are public in this repository. A build without the feature has
-//!   no such module:
+//! - `simulator` (feature, off by default): AMD's and NVIDIA's formats, signed
+//!   under roots whose keys are public in this repository. A build without the
+//!   feature has no such module:
 //!
 #![cfg_attr(feature = "simulator", doc = "```")]
 #![cfg_attr(not(feature = "simulator"), doc = "```compile_fail,E0432")]

@@ -10,6 +10,7 @@ mod asn1;
 mod azure;
 mod certificate;
 mod chip;
+pub mod nvidia;
 mod report;
 mod revocation;
 pub mod roots;

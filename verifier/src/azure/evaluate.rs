@@ -24,7 +24,9 @@ pub(crate) fn evaluate_platform(policy: &Policy, ledger: &mut Ledger) {
         Platform::Azure => "an Azure VM",
         Platform::Snp => "a bare SEV-SNP guest",
     };
-    let (expected, got) = (policy.platform(), ledger.platform());
+    let (expected, Some(got)) = (policy.platform(), ledger.scope().platform) else {
+        return;
+    };
     let rejection = match got {
         Platform::Azure => Rejection::AzureNotAllowed,
         Platform::Snp => Rejection::AzureRequired,

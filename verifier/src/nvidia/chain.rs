@@ -14,6 +14,7 @@ use crate::memo::{Digests, Memo};
 use super::anchors::DeviceAnchor;
 use super::fault::DeviceFault;
 use super::names::family_of;
+use super::revocation::{RevocationFault, Subject};
 
 /// Certificates of a chain: leaf, the device's boot ROM, provisioner, family, root.
 pub(super) const CHAIN_LENGTH: usize = 5;
@@ -59,6 +60,13 @@ pub(crate) struct ChainCertificate {
     pub(crate) issuer_spki: Vec<u8>,
     /// The issuer's key: an uncompressed point on P-384.
     pub(crate) issuer_point: Vec<u8>,
+}
+
+impl ChainCertificate {
+    /// What is asked about it.
+    pub(crate) fn subject(&self) -> Result<Subject<'_>, RevocationFault> {
+        Subject::of_parts(&self.der, &self.issuer_name, &self.issuer_point)
+    }
 }
 
 /// A chain that ends in a pin, every signature verified.

@@ -11,6 +11,7 @@ use super::anchors::DeviceAnchor;
 use super::chain::{ChainCertificate, DeviceTrust, verify_chain};
 use super::dice::firmware_id;
 use super::fault::DeviceFault;
+use super::ueid::Ueid;
 
 /// A device whose report its own key signed, under a chain that ends in a pin.
 /// Made by [`authenticate_device`] alone.
@@ -151,8 +152,8 @@ impl<'t, 'a> AuthenticDevice<'t, 'a> {
     }
 
     /// The leaf's serial number in decimal: the claim `ueid`.
-    pub(crate) fn ueid(&self) -> String {
-        decimal(&self.serial)
+    pub(crate) fn ueid(&self) -> Ueid {
+        Ueid::of_serial(&self.serial)
     }
 
     /// The boot ROM's common name: the claim `hwmodel`.
@@ -169,54 +170,5 @@ impl<'t, 'a> AuthenticDevice<'t, 'a> {
     /// Certificates 1 to 3 with their issuers, to be looked up as revoked.
     pub(crate) const fn revocable(&self) -> &[ChainCertificate; 3] {
         &self.revocable
-    }
-}
-
-/// A big-endian number in decimal. Serial numbers have at most 20 bytes.
-fn decimal(bytes: &[u8]) -> String {
-    // Lowest digit first.
-    let mut digits: Vec<u16> = Vec::new();
-    for byte in bytes {
-        let mut carry = u16::from(*byte);
-        for digit in &mut digits {
-            carry += *digit * 256;
-            *digit = carry % 10;
-            carry /= 10;
-        }
-        while carry > 0 {
-            digits.push(carry % 10);
-            carry /= 10;
-        }
-    }
-    if digits.is_empty() {
-        digits.push(0);
-    }
-    digits
-        .iter()
-        .rev()
-        .filter_map(|digit| char::from_digit(u32::from(*digit), 10))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decimal;
-    use proptest::prelude::*;
-
-    #[test]
-    fn long_numbers_are_written_in_decimal() {
-        let serial = hex::decode("74a22f2f728d41a62ca45f04f1aa7c3dd68dadf4").unwrap();
-        assert_eq!(
-            decimal(&serial),
-            "665859760560702820674522738202305046761689689588"
-        );
-        assert_eq!(decimal(&[]), "0");
-    }
-
-    proptest! {
-        #[test]
-        fn digits_are_those_of_the_standard_library(number: u128) {
-            prop_assert_eq!(decimal(&number.to_be_bytes()), number.to_string());
-        }
     }
 }

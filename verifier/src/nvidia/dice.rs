@@ -103,3 +103,40 @@ fn read_fwid(fields: &mut Elements<'_>) -> Result<Fwid, Fault> {
     parts.finish(WHAT)?;
     Fwid::try_from(digest.content).map_err(|_| Fault(WHAT))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The extension of the published B200's leaf, with its second FWID left out.
+    const TCB_INFO: &str = "307280064e5649444941810d47423130302041303120475350820230318301018401008501\
+                            00a63f303d060960864801650304020204301111111111111111111111111111111111111111\
+                            1111111111111111111111111111111111111111111111111111111187050080000001880\
+                            1c0890100";
+
+    #[test]
+    fn a_tcb_info_is_read_field_by_field() {
+        let value = hex::decode(TCB_INFO).unwrap();
+        let (fwid, flags) = tcb_info_fields(&value).unwrap();
+        assert_eq!((fwid, flags), (Fwid::new([0x11; 48]), 0x8000_0001));
+        for length in 0..value.len() {
+            assert!(tcb_info_fields(&value[..length]).is_err(), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes: Vec<u8>) {
+            let _ = (composite_device_id(&bytes), tcb_info_fields(&bytes));
+        }
+
+        #[test]
+        fn one_changed_byte_never_panics(offset in 0_usize..120, byte: u8) {
+            let mut value = hex::decode(TCB_INFO).unwrap();
+            let offset = offset % value.len();
+            value[offset] = byte;
+            let _ = (composite_device_id(&value), tcb_info_fields(&value));
+        }
+    }
+}

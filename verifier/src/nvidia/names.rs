@@ -73,3 +73,20 @@ fn read_leaf(name: &str) -> Option<(Family, &str, &str)> {
 fn is_number(text: &str) -> bool {
     (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(name in "(GH100|GB1..|LS_10|.{0,8}) .{0,4} (GSP|FSP|.{0,4})( FMC LF)?", bytes: Vec<u8>) {
+            if let Some((family, chip, stem)) = read_leaf(&name) {
+                prop_assert!(stem.starts_with(chip));
+                prop_assert_eq!(family == Family::Blackwell, chip.starts_with("GB"));
+            }
+            prop_assert!(family_of([&bytes; CHAIN_LENGTH]).is_err());
+        }
+    }
+}

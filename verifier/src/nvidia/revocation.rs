@@ -54,6 +54,27 @@ impl<'a> Subject<'a> {
     }
 }
 
+impl<'a> Subject<'a> {
+    /// A certificate of a verified chain, DER, and its issuer's name (DER) and
+    /// key (uncompressed point).
+    ///
+    /// # Errors
+    /// [`RevocationFault::Malformed`] if the certificate can't be read.
+    pub(super) fn of_parts(
+        der: &'a [u8],
+        issuer_name: &'a [u8],
+        issuer_point: &'a [u8],
+    ) -> Result<Self, RevocationFault> {
+        let certificate = Certificate::parse(der)?;
+        Ok(Self {
+            serial: certificate.serial,
+            spki: certificate.spki,
+            issuer_name,
+            issuer_point,
+        })
+    }
+}
+
 /// How current an answer must be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Freshness {

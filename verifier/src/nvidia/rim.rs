@@ -20,8 +20,13 @@ mod model;
 mod signature;
 mod xml;
 
+#[cfg(fuzzing)]
+mod fuzzing;
 #[cfg(test)]
 pub(super) mod tests;
+
+#[cfg(fuzzing)]
+pub(crate) use fuzzing::fuzz;
 
 pub(crate) use chain::{ChainFault, RimAnchor};
 pub(crate) use error::{RimFault, SelectionFault};

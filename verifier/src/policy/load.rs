@@ -2,6 +2,7 @@
 //! missing, contradictory or made twice. Fails on the first fault.
 
 mod azure;
+mod gpu;
 mod pinned;
 mod roots;
 mod snp;
@@ -19,7 +20,7 @@ use crate::ledger::CheckId;
 const MAX_POLICY_BYTES: usize = 256 * 1024;
 
 /// Checks that `ignore` may name.
-const IGNORABLE: [CheckId; 9] = [
+const IGNORABLE: [CheckId; 12] = [
     CheckId::Vmpl,
     CheckId::TcbReported,
     CheckId::Launch,
@@ -29,6 +30,9 @@ const IGNORABLE: [CheckId; 9] = [
     CheckId::PlatformBits,
     CheckId::Model,
     CheckId::Pcrs,
+    CheckId::GpuDevice,
+    CheckId::GpuDriver,
+    CheckId::GpuVbios,
 ];
 
 /// What `ignore` calls a check: all four TCB versions are left out together.
@@ -66,6 +70,13 @@ pub(super) fn load(bytes: &[u8]) -> Outcome<Policy> {
     let anchors = roots::read(source, &document.roots, &snp, document.allow_simulated)?;
     let manifests = manifests(source, &document, Ignored(&ignored))?;
     let azure = azure::read(source, document.azure.as_ref(), Ignored(&ignored))?;
+    let gpu = gpu::read(
+        source,
+        document.gpu.as_ref(),
+        &document.roots,
+        Ignored(&ignored),
+        document.allow_simulated,
+    )?;
     Ok(Policy {
         name: document.name.into_inner(),
         description: document.description.into_inner(),
@@ -75,6 +86,7 @@ pub(super) fn load(bytes: &[u8]) -> Outcome<Policy> {
         snp,
         manifests,
         azure,
+        gpu,
         allow_simulated: document.allow_simulated,
     })
 }

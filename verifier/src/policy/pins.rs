@@ -75,11 +75,30 @@ pub struct Pin {
 }
 
 impl<T: AsRef<[u8]>> PinSet<T> {
-    /// The set as a list.
+    /// The set as a list, values in hexadecimal digits.
     pub(super) fn list(&self, check: &'static str) -> impl Iterator<Item = Pin> + '_ {
+        self.list_as(check, hex::encode)
+    }
+}
+
+impl<T> PinSet<T> {
+    /// The values that count at `now`.
+    pub(crate) fn current(&self, now: UnixTime) -> impl Iterator<Item = &T> {
+        self.0
+            .iter()
+            .filter(move |pinned| pinned.window.contains(now))
+            .map(|pinned| &pinned.value)
+    }
+
+    /// The set as a list, values as `show` writes them.
+    pub(super) fn list_as<'s>(
+        &'s self,
+        check: &'static str,
+        show: impl Fn(&'s T) -> String + 's,
+    ) -> impl Iterator<Item = Pin> + 's {
         self.0.iter().map(move |pinned| Pin {
             check,
-            value: hex::encode(pinned.value.as_ref()),
+            value: show(&pinned.value),
             window: pinned.window,
             reason: pinned.reason.clone(),
             release: pinned.release.clone(),

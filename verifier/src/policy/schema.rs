@@ -23,6 +23,7 @@ pub(super) struct Document {
     pub(super) snp: Snp,
     pub(super) model: Option<Spanned<Model>>,
     pub(super) azure: Option<Spanned<Azure>>,
+    pub(super) gpu: Option<Spanned<Gpu>>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +32,19 @@ pub(super) struct Roots {
     pub(super) amd: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) extra: Vec<Spanned<ExtraRoot>>,
+    /// Whether NVIDIA's roots of devices and of manifests are relied on.
+    pub(super) nvidia: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) gpu_extra: Vec<Spanned<ExtraGpuRoot>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExtraGpuRoot {
+    pub(super) name: Spanned<String>,
+    pub(super) device_spki: Spanned<String>,
+    pub(super) rim_spki: Spanned<String>,
+    pub(super) simulated: bool,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +169,41 @@ pub(super) struct PcrPin {
     pub(super) reason: Spanned<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gpu {
+    pub(super) count: Spanned<u32>,
+    pub(super) families: List<String>,
+    pub(super) modes: List<String>,
+    pub(super) rim_expiry: Spanned<String>,
+    pub(super) rim_grace_days: Option<Spanned<u32>>,
+    pub(super) rims: Option<List<RimPin>>,
+    pub(super) revocation: Spanned<String>,
+    pub(super) revocation_max_age_hours: Option<Spanned<u32>>,
+    pub(super) drivers: Option<List<DriverMinimum>>,
+    pub(super) deny_drivers: Option<List<String>>,
+    pub(super) vbioses: Option<List<VbiosMinimum>>,
+    pub(super) deny_vbioses: Option<List<String>>,
+    pub(super) devices: Option<List<DevicePin>>,
+}
+
+/// The oldest driver of a branch.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DriverMinimum {
+    pub(super) minimum: Spanned<String>,
+    pub(super) reason: Spanned<String>,
+}
+
+/// The oldest VBIOS of a generation, or of one project's boards.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VbiosMinimum {
+    pub(super) project: Option<Spanned<String>>,
+    pub(super) minimum: Spanned<String>,
+    pub(super) reason: Spanned<String>,
+}
+
 /// What every pin has besides its value.
 pub(super) struct PinParts<'d> {
     pub(super) value: &'d Spanned<String>,
@@ -196,6 +245,8 @@ pins! {
     KeyPin { digest }
     HostDataPin { value }
     ManifestPin { manifest }
+    RimPin { sha256 }
+    DevicePin { ueid }
 }
 
 #[derive(Deserialize)]

@@ -108,6 +108,39 @@ impl Pinning {
         self.require(pins, value, ledger);
     }
 
+    /// Records whether every value is pinned for now; the first that isn't is named.
+    pub(crate) fn evaluate_all<T>(
+        self,
+        pins: &PinSet<T>,
+        values: impl Iterator<Item = T>,
+        ledger: &mut Ledger,
+    ) where
+        T: PartialEq + core::fmt::Display,
+    {
+        let mut names = Vec::new();
+        for value in values {
+            let (rejection, got) = match pins.find(&value, self.now) {
+                Found::Current(pinned) => {
+                    names.push(sentence(format_args!("{value} ({pinned})")));
+                    continue;
+                }
+                Found::NotCurrent(pinned) => (
+                    Rejection::PinNotCurrent,
+                    sentence(format_args!("{value}, pinned {}: {pinned}", pinned.window)),
+                ),
+                Found::Unlisted => (self.rejection, sentence(format_args!("{value}"))),
+            };
+            let expected = sentence(format_args!(
+                "one of {} {}(s) in the policy",
+                pins.len(),
+                self.what
+            ));
+            ledger.check(self.id, false, rejection, expected, got);
+            return;
+        }
+        ledger.pass(self.id, names.join(", "));
+    }
+
     fn require<T>(self, pins: &PinSet<T>, value: &T, ledger: &mut Ledger)
     where
         T: PartialEq + AsRef<[u8]>,

@@ -286,6 +286,7 @@ fn attest(attester: &dyn Attester, change: impl FnOnce(&mut EpochStatement)) -> 
         proof: tree.prove(9, salt).unwrap(),
         platform: attestation.platform,
         endorsements: attestation.endorsements,
+        gpu: None,
     }
 }
 

@@ -9,6 +9,7 @@ mod adversarial;
 mod azure;
 mod azure_real;
 mod exhaustive;
+mod gpu_real;
 mod oracle;
 mod policy_decisions;
 mod policy_files;

@@ -197,6 +197,7 @@ impl AzureMade {
                 chain: self.made.chain.clone(),
                 crl: self.made.crl.clone(),
             },
+            gpu: None,
         })
     }
 

@@ -4,6 +4,8 @@
 
 pub(crate) mod azure;
 pub(crate) mod der;
+pub(crate) mod gpu_policies;
+pub(crate) mod gpu_vectors;
 pub(crate) mod keys;
 pub(crate) mod pki;
 pub(crate) mod policies;
@@ -158,6 +160,7 @@ impl Made {
                 chain: self.chain.clone(),
                 crl: self.crl.clone(),
             },
+            gpu: None,
         })
     }
 

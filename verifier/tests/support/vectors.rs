@@ -15,7 +15,7 @@ pub(crate) fn azure_folder() -> Option<PathBuf> {
     of_kind("azure")
 }
 
-fn of_kind(kind: &str) -> Option<PathBuf> {
+pub(crate) fn of_kind(kind: &str) -> Option<PathBuf> {
     let root = std::env::var_os("BASTIDE_VECTORS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors"),
         PathBuf::from,

@@ -177,6 +177,7 @@ impl Granted {
                 proof,
                 platform: self.epoch.attestation.platform.clone(),
                 endorsements: self.epoch.attestation.endorsements.clone(),
+                gpu: None,
             },
             statement_digest: self.epoch.statement.digest(),
         })

@@ -1,5 +1,5 @@
-//! Writes the DER that AMD's certificates are made of. Writes only: nothing
-//! here reads.
+//! Writes the DER that AMD's and NVIDIA's certificates are made of. Writes
+//! only: nothing here reads.
 
 use bastide_attestation::UnixTime;
 use der::asn1::ObjectIdentifier;
@@ -8,6 +8,7 @@ const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
+const ENUMERATED: u8 = 0x0a;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
 const IA5_STRING: u8 = 0x16;
@@ -15,6 +16,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
+const PRIMITIVE_CONTEXT: u8 = 0x80;
 const CONTEXT: u8 = 0xa0;
 
 /// DER of `critical TRUE`.
@@ -75,21 +77,48 @@ pub(super) fn amd_name(common_name: &str) -> Vec<u8> {
     sequence(&[&rdns])
 }
 
+/// A distinguished name of texts, in this order.
+pub(super) fn name(attributes: &[(ObjectIdentifier, &str)]) -> Vec<u8> {
+    let rdns: Vec<u8> = attributes
+        .iter()
+        .flat_map(|(kind, text)| {
+            let attribute = sequence(&[&oid(*kind), &tlv(UTF8_STRING, &[text.as_bytes()])]);
+            tlv(SET, &[&attribute])
+        })
+        .collect();
+    sequence(&[&rdns])
+}
+
 /// UTCTime, or GeneralizedTime from 2050 on.
 pub(super) fn time(at: UnixTime) -> Vec<u8> {
+    if at < GENERALIZED_FROM {
+        tlv(UTC_TIME, &[digits(at).get(2..).unwrap_or_default()])
+    } else {
+        generalized_time(at)
+    }
+}
+
+/// GeneralizedTime, as OCSP has it of every year.
+pub(super) fn generalized_time(at: UnixTime) -> Vec<u8> {
+    tlv(GENERALIZED_TIME, &[&digits(at)])
+}
+
+/// `YYYYMMDDhhmmssZ`.
+fn digits(at: UnixTime) -> Vec<u8> {
     let mut digits: Vec<u8> = at.to_string().bytes().filter(u8::is_ascii_digit).collect();
     digits.push(b'Z');
-    if at < GENERALIZED_FROM {
-        tlv(UTC_TIME, &[digits.get(2..).unwrap_or_default()])
-    } else {
-        tlv(GENERALIZED_TIME, &[&digits])
-    }
+    digits
 }
 
 /// A non-negative INTEGER.
 pub(super) fn integer(number: u32) -> Vec<u8> {
-    let bytes = number.to_be_bytes();
-    let zeros = bytes.iter().take(3).take_while(|byte| **byte == 0).count();
+    unsigned(&number.to_be_bytes())
+}
+
+/// A non-negative INTEGER of any size, from big-endian bytes.
+pub(super) fn unsigned(bytes: &[u8]) -> Vec<u8> {
+    let most = bytes.len().saturating_sub(1);
+    let zeros = bytes.iter().take(most).take_while(|byte| **byte == 0).count();
     let significant = bytes.get(zeros..).unwrap_or_default();
     let sign: &[u8] = match significant.first() {
         Some(0x80..) => &[0],
@@ -124,9 +153,22 @@ pub(super) fn ia5_string(text: &str) -> Vec<u8> {
     tlv(IA5_STRING, &[text.as_bytes()])
 }
 
-/// `[number] EXPLICIT`.
+pub(super) fn utf8_string(text: &str) -> Vec<u8> {
+    tlv(UTF8_STRING, &[text.as_bytes()])
+}
+
+pub(super) fn enumerated(number: u8) -> Vec<u8> {
+    tlv(ENUMERATED, &[&[number]])
+}
+
+/// `[number] EXPLICIT`, and `[number] IMPLICIT` of what is constructed.
 pub(super) fn explicit(number: u8, content: &[u8]) -> Vec<u8> {
     tlv(CONTEXT | number, &[content])
+}
+
+/// `[number] IMPLICIT` of what is not constructed.
+pub(super) fn implicit(number: u8, content: &[u8]) -> Vec<u8> {
+    tlv(PRIMITIVE_CONTEXT | number, &[content])
 }
 
 /// Tag, length and the concatenated parts.
@@ -156,12 +198,17 @@ mod tests {
         assert_eq!(tlv(4, &[&[7; 0x80]])[..3], [4, 0x81, 0x80]);
         assert_eq!(tlv(4, &[&[7; 0x101]])[..4], [4, 0x82, 1, 1]);
         assert_eq!(integer(0), [2, 1, 0]);
+        assert_eq!(unsigned(&[0, 0, 0x80, 0]), [2, 3, 0, 0x80, 0]);
         assert_eq!(integer(0x7f), [2, 1, 0x7f]);
         assert_eq!(integer(0xdb), [2, 2, 0, 0xdb]);
         assert_eq!(integer(0x2_0002), [2, 3, 2, 0, 2]);
         assert_eq!(time(UnixTime::from_secs(0))[2..], *b"700101000000Z");
         assert_eq!(time(UnixTime::from_secs(2_524_607_999))[2..], *b"491231235959Z");
         assert_eq!(time(GENERALIZED_FROM), *b"\x18\x0f20500101000000Z");
+        assert_eq!(
+            generalized_time(UnixTime::from_secs(0)),
+            *b"\x18\x0f19700101000000Z"
+        );
     }
 
     #[test]

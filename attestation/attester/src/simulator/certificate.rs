@@ -16,9 +16,9 @@ use super::asn1::{
 use super::chip::Generation;
 use super::roots::Authority;
 
-const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
-const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
-const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+pub(super) const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+pub(super) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+pub(super) const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 
 const STRUCT_VERSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.1");
@@ -68,7 +68,8 @@ impl Validity {
         }
     }
 
-    fn encode(self) -> Vec<u8> {
+    /// DER Validity.
+    pub(super) fn encode(self) -> Vec<u8> {
         sequence(&[&time(self.not_before), &time(self.not_after)])
     }
 }
@@ -185,7 +186,7 @@ pub(super) fn authority_key_id(issuer_spki: &[u8]) -> Vec<u8> {
 }
 
 /// First 20 bytes of SHA-256 \[RFC 7093 §2\].
-fn key_id(spki: &[u8]) -> Vec<u8> {
+pub(super) fn key_id(spki: &[u8]) -> Vec<u8> {
     sha256(&[spki]).into_iter().take(20).collect()
 }
 

@@ -114,6 +114,7 @@ impl Scene {
             },
             platform: attestation.platform,
             endorsements: attestation.endorsements,
+            gpu: None,
         };
         std::fs::write(folder.path().join("evidence.cmw"), evidence.encode()).unwrap();
         let address = server.start();

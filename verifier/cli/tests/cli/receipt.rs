@@ -56,6 +56,7 @@ fn foreign_evidence(snp: &Path) -> Vec<u8> {
             chain,
             crl: None,
         },
+        gpu: None,
     }
     .encode()
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::nvidia::rim::tests::{AT_T1, authenticate};
-use crate::nvidia::test_vectors::{DRIVER, REPORT, VBIOS, file};
+use crate::nvidia::tests::files::{DRIVER, REPORT, VBIOS, file};
 
 fn golden(index: u8, values: &[u8]) -> Golden {
     let alternatives = values.iter().map(|value| [*value; 48]).collect();
@@ -120,7 +120,7 @@ fn the_real_report_matches_its_two_manifests_in_all_33() {
 #[test]
 fn a_switch_is_compared_with_its_one_manifest() {
     use crate::nvidia::rim::tests::AT_T2;
-    use crate::nvidia::test_vectors::SWITCH;
+    use crate::nvidia::tests::files::SWITCH;
     let Some(bios) = file(SWITCH) else { return };
     let bios = authenticate(&bios, AT_T2).unwrap();
     let first = |index: u8| {

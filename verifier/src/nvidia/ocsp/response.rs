@@ -11,7 +11,7 @@ use crate::nvidia::revocation::RevocationFault;
 /// Most bytes of a response. NVIDIA's have about 1,000.
 const MAX_RESPONSE_BYTES: usize = 8 * 1024;
 /// id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1
-pub(super) const OCSP_BASIC: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
+pub(in crate::nvidia::ocsp) const OCSP_BASIC: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
 
 /// Who signed, as the response says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::crypto::provider;
-use crate::nvidia::test_pki::{Holder, Template, ecdsa_sha384, oid, time, tlv};
+use crate::nvidia::tests::pki::{Holder, Template, ecdsa_sha384, oid, time, tlv};
 
 const NOW: u64 = 1_500_000_000;
 const DAY: u64 = 24 * 60 * 60;

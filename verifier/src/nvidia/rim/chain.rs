@@ -23,6 +23,8 @@ pub(crate) struct RimAnchor {
     pub(crate) root: Pin,
     /// Whether its private key is public and nothing under it is confidential.
     pub(crate) simulated: bool,
+    /// Whether a policy added it, as opposed to being pinned in this crate.
+    pub(crate) added_by_policy: bool,
 }
 
 impl RimAnchor {
@@ -36,6 +38,7 @@ impl RimAnchor {
                 certificate: Some(NVIDIA_CERTIFICATE),
             },
             simulated: false,
+            added_by_policy: false,
         }
     }
 }
@@ -172,20 +175,17 @@ impl Chain {
         let (Some(signer), Some(root)) = (parsed.first(), parsed.last()) else {
             return Err(ChainFault::Length(0));
         };
-        let signer = point(signer, 0)?.to_vec();
-        let (root_spki, root_certificate) = (binding::spki_digest(root.spki), sha256(&[root.der]));
-        let validity = parsed.iter().map(|one| (one.not_before, one.not_after)).collect();
+        let chain = Self {
+            certificates: Vec::new(),
+            validity: parsed.iter().map(|one| (one.not_before, one.not_after)).collect(),
+            signer: point(signer, 0)?.to_vec(),
+            root_spki: binding::spki_digest(root.spki),
+            root_certificate: sha256(&[root.der]),
+        };
+        chain.anchor(anchors)?;
         for (index, certificate) in parsed.iter().enumerate() {
             require_fit(certificate, index)?;
         }
-        let chain = Self {
-            certificates: Vec::new(),
-            validity,
-            signer,
-            root_spki,
-            root_certificate,
-        };
-        chain.anchor(anchors)?;
         let issuers = parsed.iter().skip(1).chain([root]);
         for (index, (certificate, issuer)) in parsed.iter().zip(issuers).enumerate() {
             require_issued(certificate, issuer, index, crypto)?;

@@ -136,6 +136,11 @@ impl AuthenticRim {
         &self.verified.sha256
     }
 
+    /// `name` of the manifest: NVIDIA's have the family of chips here too.
+    pub(crate) fn name(&self) -> &str {
+        &self.verified.content.name
+    }
+
     /// `tagId` of the manifest: lower-case hexadecimal digits.
     pub(crate) fn tag_id(&self) -> &str {
         &self.verified.content.tag_id
@@ -210,5 +215,16 @@ impl AuthenticRim {
         }
         let (expected, got) = (expected.to_owned(), self.version().to_owned());
         Err(SelectionFault::Version { expected, got })
+    }
+}
+
+/// Reads the content of a document that nobody vouches for, and forgets it.
+#[cfg(fuzzing)]
+pub(super) fn read_unverified(document: &Document<'_>) {
+    if let Ok(content) = Content::read(document) {
+        assert!((1..=64).contains(&content.golden.len()));
+        for golden in &content.golden {
+            assert!(golden.index < 64 && (1..=8).contains(&golden.alternatives.len()));
+        }
     }
 }

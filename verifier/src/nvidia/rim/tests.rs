@@ -7,7 +7,7 @@ mod wrapping;
 
 use super::*;
 use crate::crypto::provider;
-use crate::nvidia::test_vectors::{DRIVER, SWITCH, VBIOS, file};
+use crate::nvidia::tests::files::{DRIVER, SWITCH, VBIOS, file};
 use bastide_attestation::UnixTime;
 
 /// 2025-06-01T00:00:00Z
@@ -85,7 +85,7 @@ fn a_manifest_says_what_it_is_for() {
     let Some(bytes) = file(VBIOS) else { return };
     let rim = authenticate(&bytes, AT_T1).unwrap();
     assert_eq!((rim.product(), rim.edition()), ("GH100", Edition::Gpu));
-    assert_eq!(rim.version(), "96.00.9F.00.01");
+    assert_eq!((rim.name(), rim.version()), ("GH100", "96.00.9F.00.01"));
     assert!(rim.tag_id().starts_with("9e1cfb016be42b16"));
     assert_eq!(*rim.sha256(), bastide_attestation::sha256(&[&bytes]));
     assert_eq!(rim.anchor(), &RimAnchor::nvidia());

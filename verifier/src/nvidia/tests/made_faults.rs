@@ -1,7 +1,10 @@
 //! Faults that no real device has, each of which must be named.
 
+use std::sync::OnceLock;
+
 use bastide_attestation::nvidia::{DeviceKind, Family, OpaqueError};
 use bastide_attestation::{UnixTime, sha256};
+use proptest::prelude::*;
 
 use super::made::{
     BASIC_CONSTRAINTS, COMPOSITE_DEVICE_ID, DICE_TCB_INFO, FIELDS, FWID, KEY_USAGE, Made, Plan,
@@ -299,4 +302,34 @@ fn a_switch_s_report_with_a_gpu_s_chain_is_refused() {
         chain: Family::Hopper,
     };
     assert_eq!(made.verdict(), Err(fault));
+}
+
+/// A report with its certificates, signed once: that is what takes long.
+fn signed() -> (Vec<u8>, Vec<Vec<u8>>) {
+    static SIGNED: OnceLock<(Vec<u8>, Vec<Vec<u8>>)> = OnceLock::new();
+    let sign = |made: Made| (made.report(), made.ders());
+    SIGNED.get_or_init(|| sign(Made::blackwell())).clone()
+}
+
+proptest! {
+    #[test]
+    fn one_changed_byte_never_panics_and_is_never_authentic(place: prop::sample::Index, byte: u8) {
+        let (mut report, mut ders) = signed();
+        let bytes = report.iter_mut().chain(ders.iter_mut().flatten());
+        let bytes: Vec<&mut u8> = bytes.collect();
+        let count = bytes.len();
+        let target = bytes.into_iter().nth(place.index(count)).unwrap();
+        prop_assume!(*target != byte);
+        *target = byte;
+        let bench = Bench::of(vec![Made::anchor(None)]);
+        let verdict = authenticate_device(&report, &to_pem(&ders), None, &bench.trust());
+        prop_assert!(verdict.is_err());
+    }
+
+    #[test]
+    fn text_that_is_no_chain_never_panics(chain: Vec<u8>, report: Vec<u8>) {
+        let bench = Bench::nvidia();
+        prop_assert!(authenticate_device(&signed().0, &chain, None, &bench.trust()).is_err());
+        prop_assert!(authenticate_device(&report, &chain, None, &bench.trust()).is_err());
+    }
 }

@@ -38,7 +38,10 @@ fn an_h100_of_driver_550_is_authentic() {
     assert_eq!(device.mode(), Some(Mode::Spt));
     assert_eq!(device.hardware_model(), "GH100 A01 GSP BROM");
     // openssl x509 -serial, as a decimal number.
-    assert_eq!(device.ueid(), "478176379286082186618948445787393647364802107249");
+    assert_eq!(
+        device.ueid().to_string(),
+        "478176379286082186618948445787393647364802107249"
+    );
     assert_eq!(
         versions(&device),
         [

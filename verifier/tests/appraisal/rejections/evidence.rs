@@ -339,7 +339,7 @@ pub(crate) const EVIDENCE: &[(Rejection, &str, Change)] = {
             c.proof.path.pop();
         }),
         (R::StatementDebug, "a debug build", |c| c.statement.debug = true),
-        (R::GpuUnsupported, "GPU evidence", |c| {
+        (R::GpuNotExpected, "GPU evidence", |c| {
             c.statement.gpu_digest = Some([1; 32]);
         }),
         (R::ModelNotAllowed, "another model", |c| {

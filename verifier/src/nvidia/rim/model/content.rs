@@ -26,6 +26,7 @@ const MAX_SHOWN: usize = 120;
 /// What a manifest says.
 #[derive(Debug)]
 pub(super) struct Content {
+    pub(super) name: String,
     pub(super) tag_id: String,
     pub(super) version: String,
     pub(super) product: String,
@@ -65,6 +66,7 @@ impl Content {
             _ => return Err(RimFault::Profile("the edition `GPU` or `SWITCH`")),
         };
         Ok(Self {
+            name: word(root, "name")?,
             tag_id: word(root, "tagId")?,
             version: word(meta, "colloquialVersion")?,
             product: word(meta, "product")?,
@@ -128,7 +130,7 @@ fn word(element: Element<'_, '_>, name: &str) -> Result<String, RimFault> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if value.is_empty() || value.len() > MAX_WORD || !value.bytes().all(fits) {
         return Err(RimFault::Profile(
-            "tagId, colloquialVersion and product of letters, digits, `.`, `_` and `-`",
+            "name, tagId, colloquialVersion and product of letters, digits, `.`, `_` and `-`",
         ));
     }
     Ok(value.to_owned())

@@ -5,7 +5,7 @@ use super::*;
 use crate::anchors::Pin;
 use crate::nvidia::rim::canonical::canonical;
 use crate::nvidia::rim::xml::{Document, Element};
-use crate::nvidia::test_pki::{Holder, OCSP_SIGNING, Template};
+use crate::nvidia::tests::pki::{Holder, OCSP_SIGNING, Template};
 use ::base64::Engine as _;
 use ::base64::prelude::BASE64_STANDARD;
 use bastide_attestation::{binding, sha256};
@@ -57,6 +57,7 @@ impl Pki {
             name: "test".to_owned(),
             root,
             simulated: true,
+            added_by_policy: true,
         }
     }
 
@@ -269,6 +270,7 @@ fn content_that_breaks_a_rule_is_refused_though_signed() {
         ("colloquialVersion=\"1.2\"", "colloquialVersion=\"\""),
         ("colloquialVersion=\"1.2\"", "colloquialVersion=\"1&amp;2\""),
         (" tagId=\"0a1b\"", ""),
+        (" name=\"GH100\"", ""),
     ] {
         // `<ns0:File …/>` closes itself, as Resource does.
         let fault = pki.authenticate(&base.replaced(from, to)).unwrap_err();

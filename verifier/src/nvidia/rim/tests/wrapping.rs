@@ -408,5 +408,5 @@ fn bombs_are_refused_before_they_go_off() {
         );
         assert!(authenticate(inside.as_bytes(), AT_T1).is_err());
     }
-    assert!(started.elapsed().as_secs() < 10);
+    assert!(started.elapsed().as_secs() < 30);
 }

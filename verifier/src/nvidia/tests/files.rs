@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// One file of the real NVIDIA evidence; `None`, and a line on stdout, where
 /// there is no such folder.
-pub(super) fn file(name: &str) -> Option<Vec<u8>> {
+pub(in crate::nvidia) fn file(name: &str) -> Option<Vec<u8>> {
     let root = std::env::var_os("BASTIDE_VECTORS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors"),
         PathBuf::from,
@@ -20,10 +20,10 @@ pub(super) fn file(name: &str) -> Option<Vec<u8>> {
 }
 
 /// The driver's manifest of the complete Hopper set.
-pub(super) const DRIVER: &str = "h100-550.90.07/NV_GPU_DRIVER_GH100_550.90.07.xml";
+pub(in crate::nvidia) const DRIVER: &str = "h100-550.90.07/NV_GPU_DRIVER_GH100_550.90.07.xml";
 /// The VBIOS's.
-pub(super) const VBIOS: &str = "h100-550.90.07/NV_GPU_VBIOS_1010_0200_882_96009F0001.xml";
+pub(in crate::nvidia) const VBIOS: &str = "h100-550.90.07/NV_GPU_VBIOS_1010_0200_882_96009F0001.xml";
 /// A switch's.
-pub(super) const SWITCH: &str = "rim/NV_SWITCH_BIOS_5612_0002_890_9610550001.xml";
+pub(in crate::nvidia) const SWITCH: &str = "rim/NV_SWITCH_BIOS_5612_0002_890_9610550001.xml";
 /// Its report.
-pub(super) const REPORT: &str = "h100-550.90.07/report.bin";
+pub(in crate::nvidia) const REPORT: &str = "h100-550.90.07/report.bin";

@@ -7,7 +7,7 @@ use p384::ecdsa::signature::Signer as _;
 use p384::ecdsa::{Signature, SigningKey};
 
 /// One DER element.
-pub(super) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(in crate::nvidia) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
     let head = match (high, low) {
@@ -19,12 +19,12 @@ pub(super) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// An OID from its content, with header.
-pub(super) fn oid(content: &[u8]) -> Vec<u8> {
+pub(in crate::nvidia) fn oid(content: &[u8]) -> Vec<u8> {
     tlv(6, &[content])
 }
 
 /// GeneralizedTime of seconds since 1970.
-pub(super) fn time(seconds: u64) -> Vec<u8> {
+pub(in crate::nvidia) fn time(seconds: u64) -> Vec<u8> {
     GeneralizedTime::from_unix_duration(core::time::Duration::from_secs(seconds))
         .unwrap()
         .to_der()
@@ -32,29 +32,29 @@ pub(super) fn time(seconds: u64) -> Vec<u8> {
 }
 
 /// ecdsa-with-SHA384.
-pub(super) fn ecdsa_sha384() -> Vec<u8> {
+pub(in crate::nvidia) fn ecdsa_sha384() -> Vec<u8> {
     tlv(0x30, &[&oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03])])
 }
 
 /// 1.3.6.1.5.5.7.3.9
-pub(super) const OCSP_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 9];
+pub(in crate::nvidia) const OCSP_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 9];
 /// 1.3.6.1.5.5.7.48.1.5
-pub(super) const NO_CHECK: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 5];
+pub(in crate::nvidia) const NO_CHECK: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 5];
 
 /// A key and the name of who holds it.
 #[derive(Debug, Clone)]
-pub(super) struct Holder {
-    pub(super) key: SigningKey,
+pub(in crate::nvidia) struct Holder {
+    pub(in crate::nvidia) key: SigningKey,
     /// Name, DER.
-    pub(super) name: Vec<u8>,
+    pub(in crate::nvidia) name: Vec<u8>,
     /// SubjectPublicKeyInfo, DER.
-    pub(super) spki: Vec<u8>,
+    pub(in crate::nvidia) spki: Vec<u8>,
     /// The uncompressed point.
-    pub(super) point: Vec<u8>,
+    pub(in crate::nvidia) point: Vec<u8>,
 }
 
 impl Holder {
-    pub(super) fn new(seed: u8, common_name: &str) -> Self {
+    pub(in crate::nvidia) fn new(seed: u8, common_name: &str) -> Self {
         let key = SigningKey::from_slice(&[seed; 48]).unwrap();
         let attribute = tlv(
             0x30,
@@ -79,13 +79,13 @@ impl Holder {
     }
 
     /// R and S, 48 bytes each.
-    pub(super) fn sign_raw(&self, message: &[u8]) -> Vec<u8> {
+    pub(in crate::nvidia) fn sign_raw(&self, message: &[u8]) -> Vec<u8> {
         let signature: Signature = self.key.sign(message);
         signature.to_bytes().to_vec()
     }
 
     /// SEQUENCE { tbs, ecdsa-with-SHA384, signature, rest }.
-    pub(super) fn sign_structure(&self, tbs: &[u8], rest: &[u8]) -> Vec<u8> {
+    pub(in crate::nvidia) fn sign_structure(&self, tbs: &[u8], rest: &[u8]) -> Vec<u8> {
         let signature: Signature = self.key.sign(tbs);
         let bits = tlv(3, &[&[0], signature.to_der().as_bytes()]);
         tlv(0x30, &[tbs, &ecdsa_sha384(), &bits, rest])
@@ -94,23 +94,23 @@ impl Holder {
 
 /// What a certificate says beside names and keys.
 #[derive(Debug, Clone)]
-pub(super) struct Template<'a> {
-    pub(super) serial: u8,
+pub(in crate::nvidia) struct Template<'a> {
+    pub(in crate::nvidia) serial: u8,
     /// `None`: an end entity; else a CA and its pathLen.
-    pub(super) authority: Option<Option<u8>>,
+    pub(in crate::nvidia) authority: Option<Option<u8>>,
     /// keyUsage's first byte.
-    pub(super) usage: u8,
+    pub(in crate::nvidia) usage: u8,
     /// extKeyUsage.
-    pub(super) purposes: &'a [&'a [u8]],
+    pub(in crate::nvidia) purposes: &'a [&'a [u8]],
     /// Whether ocsp-nocheck is an extension of it.
-    pub(super) no_check: bool,
+    pub(in crate::nvidia) no_check: bool,
     /// Validity in seconds since 1970.
-    pub(super) validity: (u64, u64),
+    pub(in crate::nvidia) validity: (u64, u64),
 }
 
 impl Template<'_> {
     /// An end entity that may sign.
-    pub(super) const SIGNER: Self = Template {
+    pub(in crate::nvidia) const SIGNER: Self = Template {
         serial: 1,
         authority: None,
         usage: 0x80,
@@ -119,14 +119,14 @@ impl Template<'_> {
         validity: (1_000_000_000, 2_000_000_000),
     };
     /// A certificate authority.
-    pub(super) const AUTHORITY: Self = Template {
+    pub(in crate::nvidia) const AUTHORITY: Self = Template {
         authority: Some(None),
         usage: 0x06,
         ..Self::SIGNER
     };
 
     /// A certificate of this kind.
-    pub(super) fn issue(&self, subject: &Holder, issuer: &Holder) -> Vec<u8> {
+    pub(in crate::nvidia) fn issue(&self, subject: &Holder, issuer: &Holder) -> Vec<u8> {
         let (critical, yes): (&[u8], &[u8]) = (&[1, 1, 0xff], &[1, 1, 0xff]);
         let extension =
             |id: &[u8], critical: &[u8], value: &[u8]| tlv(0x30, &[&oid(id), critical, &tlv(4, &[value])]);

@@ -1,0 +1,47 @@
+//! Policies for real GPUs, as text with changes.
+
+use bastide_verifier::Policy;
+
+use super::policies;
+
+/// A policy for one real H100 as it was recorded in 2025, as text.
+pub(crate) const ONE_HOPPER: &str = r#"
+[gpu]
+count = 1
+families = ["hopper"]
+modes = ["spt"]
+rim_expiry = "strict"
+revocation = "hard"
+revocation_max_age_hours = 2160
+drivers = [{ minimum = "550.54.15", reason = "t" }, { minimum = "570.124.06", reason = "t" }, { minimum = "580.1", reason = "t" }]
+vbioses = [{ minimum = "96.00.00.00.00", reason = "t" }]
+"#;
+
+/// A policy for real processors and for GPUs as `gpu` says, with changes to the whole.
+pub(crate) fn real(gpu: &str, changes: &[(&str, &str)]) -> Policy {
+    let mut text = String::from(
+        r#"schema = "bastide.policy/v1"
+name = "real-gpus"
+description = "accepts the recorded GPUs"
+allow_simulated = false
+ignore = ["snp.id_block", "snp.launch_measurement", "snp.chip_id", "snp.host_data", "model.manifest", "gpu.device"]
+[roots]
+amd = ["genoa"]
+nvidia = true
+[snp]
+products = ["genoa"]
+report_versions = [3]
+vmpl = [0]
+key = "vcek"
+crl = "soft"
+tcb_profile = "amd-2025-02"
+"#,
+    );
+    text.push_str(policies::BITS);
+    text.push_str(gpu);
+    for (from, to) in changes {
+        assert!(text.contains(from), "`{from}` is not in the policy");
+        text = text.replace(from, to);
+    }
+    policies::parse(&text)
+}
