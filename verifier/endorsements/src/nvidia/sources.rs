@@ -121,10 +121,20 @@ impl Sources {
     /// [`SourceError`] names the first device that can't be read.
     pub fn of(evidence: &GpuEvidence) -> Result<Self, SourceError> {
         let mut sources = Self::default();
-        for (index, device) in evidence.devices().iter().enumerate() {
-            sources.read_device(index, &device.report, &device.chain)?;
-        }
+        sources.add(evidence)?;
         Ok(sources)
+    }
+
+    /// Adds what a machine's evidence needs.
+    ///
+    /// # Errors
+    /// [`SourceError`] names the first device that can't be read; what those
+    /// before it need was added.
+    pub fn add(&mut self, evidence: &GpuEvidence) -> Result<(), SourceError> {
+        for (index, device) in evidence.devices().iter().enumerate() {
+            self.read_device(index, &device.report, &device.chain)?;
+        }
+        Ok(())
     }
 
     /// Adds what one device's report and chain (PEM, leaf first) need.
@@ -148,19 +158,21 @@ impl Sources {
         self.rims.is_empty() && self.chains.is_empty()
     }
 
-    /// Manifests.
-    pub(super) fn rims(&self) -> impl Iterator<Item = Wanted> {
+    /// Manifests, in the order in which they were asked for.
+    pub fn rims(&self) -> impl Iterator<Item = Wanted> {
         self.rims.iter().cloned().map(Wanted::Rim)
     }
 
-    /// Answers and lists, those of the manifests' chains included.
-    pub(super) fn others<'a>(&self, rims: impl IntoIterator<Item = &'a Endorsement>) -> Vec<Wanted> {
+    /// Answers and lists, those of the manifests' chains included. What is no
+    /// manifest adds none.
+    #[must_use]
+    pub fn others<'a>(&self, rims: impl IntoIterator<Item = &'a Endorsement>) -> Vec<Wanted> {
         let mut wanted = self.chains.clone();
         for rim in rims {
             // Whether a manifest's chain is one is for the verifier to say;
             // what can't be asked about isn't.
             if let Ok(more) = of_chain(&rim.chain(), 0) {
-                add(&mut wanted, more);
+                merge(&mut wanted, more);
             }
         }
         wanted
@@ -187,16 +199,16 @@ impl Sources {
             expected: report.kind(),
             got: shown(&name),
         })?;
-        for id in rim_ids(&facts, family) {
-            let id = id.parse().map_err(|source| SourceError::Rim { device, source })?;
+        let ids: Result<Vec<RimId>, _> = rim_ids(&facts, family).iter().map(|id| id.parse()).collect();
+        for id in ids.map_err(|source| SourceError::Rim { device, source })? {
             self.add_rim(id);
         }
-        add(&mut self.chains, more);
+        merge(&mut self.chains, more);
         Ok(())
     }
 }
 
-fn add(wanted: &mut Vec<Wanted>, more: Vec<Wanted>) {
+fn merge(wanted: &mut Vec<Wanted>, more: Vec<Wanted>) {
     for one in more {
         if !wanted.contains(&one) {
             wanted.push(one);
@@ -237,7 +249,7 @@ fn of_chain(chain: &[Vec<u8>], from: usize) -> Result<Vec<Wanted>, FormError> {
         let fields = Fields::read(certificate);
         lists.extend(fields.iter().flat_map(Fields::lists).map(Wanted::Crl));
     }
-    add(&mut wanted, lists);
+    merge(&mut wanted, lists);
     Ok(wanted)
 }
 
