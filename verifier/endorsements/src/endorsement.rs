@@ -57,6 +57,72 @@ pub enum FormError {
     /// A certificate of another chip or TCB version.
     #[error(transparent)]
     Vek(#[from] VekMismatch),
+    /// Not the JSON that a RIM service answers with.
+    #[error("expected JSON with id, rim, sha256 and rim_format, each once")]
+    Json,
+    /// Another manifest than the one that was asked for.
+    #[error("expected the manifest `{expected}`, got `{got}`")]
+    OtherRim {
+        /// The id that was asked for.
+        expected: String,
+        /// The id that came, cut to 64 characters.
+        got: String,
+    },
+    /// A manifest in a format that isn't read here.
+    #[error("expected a manifest in the format `TCG`, got `{got}`")]
+    RimFormat {
+        /// The format, cut to 64 characters.
+        got: String,
+    },
+    /// A manifest that isn't in base64, or not strictly.
+    #[error("expected a manifest in base64, padded and without line ends")]
+    RimBase64,
+    /// A manifest of another digest than the answer says.
+    #[error("the manifest has SHA-256 {got}, the answer says {expected}")]
+    RimDigest {
+        /// Digest in the answer, hex; cut to 64 characters.
+        expected: String,
+        /// Digest of the manifest, hex.
+        got: String,
+    },
+    /// An OCSP responder that has no answer.
+    #[error("expected an OCSP response that is successful, got status {status}{}", ocsp_status(*.status))]
+    OcspStatus {
+        /// OCSPResponseStatus \[RFC 6960 §4.2.1\].
+        status: u8,
+    },
+    /// An OCSP answer about another certificate, or with another hash algorithm.
+    #[error("expected an answer about the certificate that was asked about, with digests of SHA-384")]
+    OtherCertificate,
+    /// A certificate that the next one did not issue.
+    #[error("expected each certificate to be issued by the next, going by their names")]
+    Issuer,
+}
+
+impl FormError {
+    /// What to say of bytes that don't decode.
+    pub(crate) fn not(expected: &'static str, bytes: &[u8]) -> Self {
+        match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'<') => Self::WebPage { expected },
+            _ => Self::Encoding { expected },
+        }
+    }
+}
+
+/// Text that came from elsewhere, as it may be shown.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+const fn ocsp_status(status: u8) -> &'static str {
+    match status {
+        1 => " (malformedRequest)",
+        2 => " (internalError)",
+        3 => " (tryLater)",
+        5 => " (sigRequired)",
+        6 => " (unauthorized: it does not serve this certificate)",
+        _ => "",
+    }
 }
 
 /// An endorsement whose form is right and which is the one of its name.
@@ -92,7 +158,7 @@ impl Endorsement {
             Name::Crl(generation, _) => {
                 let expected = "a revocation list in DER";
                 let list: CertificateList =
-                    CertificateList::from_der(bytes).map_err(|_| not(expected, bytes))?;
+                    CertificateList::from_der(bytes).map_err(|_| FormError::not(expected, bytes))?;
                 let list = list.tbs_cert_list;
                 require("issuer", &list.issuer, &root(*generation))?;
                 (vec![bytes.to_vec()], seconds(list.this_update))
@@ -153,7 +219,7 @@ fn read_chain(
     key: SigningKey,
 ) -> Result<(Vec<Vec<u8>>, UnixTime), FormError> {
     let expected = "a chain in PEM";
-    let found = objects(bytes, Kind::Certificate).map_err(|error| match not(expected, bytes) {
+    let found = objects(bytes, Kind::Certificate).map_err(|error| match FormError::not(expected, bytes) {
         page @ FormError::WebPage { .. } => page,
         _ => FormError::Pem(error),
     })?;
@@ -175,15 +241,7 @@ fn read_chain(
 }
 
 fn certificate(der: &[u8], expected: &'static str) -> Result<Certificate, FormError> {
-    Certificate::from_der(der).map_err(|_| not(expected, der))
-}
-
-/// What to say of bytes that don't decode.
-fn not(expected: &'static str, bytes: &[u8]) -> FormError {
-    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'<') => FormError::WebPage { expected },
-        _ => FormError::Encoding { expected },
-    }
+    Certificate::from_der(der).map_err(|_| FormError::not(expected, der))
 }
 
 fn root(generation: Generation) -> String {
@@ -208,7 +266,7 @@ fn require(role: &'static str, name: &DistinguishedName, expected: &str) -> Resu
     Err(FormError::CommonName {
         role,
         expected: expected.to_owned(),
-        got: got.chars().filter(|c| !c.is_control()).take(64).collect(),
+        got: shown(&got),
     })
 }
 

@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 
 use bastide_attestation::sha256;
 
-use crate::name::Name;
+use crate::item::ItemName;
 use crate::store::MAX_ENTRIES;
 
 /// File name of the list.
@@ -43,13 +43,13 @@ pub enum ManifestError {
 
 /// SHA-256 and name of each file of an export, by name, none twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Manifest(Vec<(Name, [u8; 32])>);
+pub struct Manifest(Vec<(ItemName, [u8; 32])>);
 
 impl Manifest {
     /// Of files and their bytes; the last of equal names counts.
     #[must_use]
-    pub fn of<'a>(files: impl IntoIterator<Item = (Name, &'a [u8])>) -> Self {
-        let by_name: std::collections::BTreeMap<String, (Name, [u8; 32])> = files
+    pub fn of<'a>(files: impl IntoIterator<Item = (ItemName, &'a [u8])>) -> Self {
+        let by_name: std::collections::BTreeMap<String, (ItemName, [u8; 32])> = files
             .into_iter()
             .map(|(name, bytes)| (name.to_string(), (name, sha256(&[bytes]))))
             .collect();
@@ -58,7 +58,7 @@ impl Manifest {
 
     /// Names and digests, by name.
     #[must_use]
-    pub fn entries(&self) -> &[(Name, [u8; 32])] {
+    pub fn entries(&self) -> &[(ItemName, [u8; 32])] {
         &self.0
     }
 
@@ -84,7 +84,7 @@ impl Manifest {
         let text = core::str::from_utf8(bytes).map_err(|_| ManifestError::TooLarge)?;
         let rest = text.strip_prefix(HEADER).ok_or(ManifestError::Header)?;
         let rest = rest.strip_prefix('\n').ok_or(ManifestError::Header)?;
-        let mut entries: Vec<(Name, [u8; 32])> = Vec::new();
+        let mut entries: Vec<(ItemName, [u8; 32])> = Vec::new();
         let mut before = String::new();
         for (index, line) in rest.split_inclusive('\n').enumerate() {
             let number = index + 2;
@@ -104,7 +104,7 @@ impl Manifest {
     }
 }
 
-fn read_line(line: &str) -> Option<([u8; 32], Name)> {
+fn read_line(line: &str) -> Option<([u8; 32], ItemName)> {
     let (digits, name) = line.split_once("  ")?;
     let digest: [u8; 32] = hex::decode(digits).ok()?.try_into().ok()?;
     (hex::encode(digest) == digits).then_some(())?;
@@ -114,7 +114,7 @@ fn read_line(line: &str) -> Option<([u8; 32], Name)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::tests::any_name;
+    use crate::{name, nvidia};
     use proptest::prelude::*;
 
     const LINE: &str =
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_list_is_what_sha256sum_writes_under_a_header() {
-        let name: Name = "vcek-genoa-crl.der".parse().unwrap();
+        let name: ItemName = "vcek-genoa-crl.der".parse().unwrap();
         let manifest = Manifest::of([(name, b"abc".as_slice())]);
         assert_eq!(manifest.encode(), format!("{HEADER}\n{LINE}"));
     }
@@ -165,10 +165,17 @@ mod tests {
         ));
     }
 
+    fn any_name() -> impl Strategy<Value = ItemName> {
+        prop_oneof![
+            name::tests::any_name().prop_map(ItemName::Amd),
+            nvidia::any_name().prop_map(ItemName::Nvidia),
+        ]
+    }
+
     proptest! {
         #[test]
         fn lists_round_trip(names in prop::collection::vec((any_name(), any::<Vec<u8>>()), 0..8)) {
-            let manifest = Manifest::of(names.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+            let manifest = Manifest::of(names.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())));
             prop_assert_eq!(Manifest::decode(manifest.encode().as_bytes()), Ok(manifest));
         }
 

@@ -1,4 +1,4 @@
-//! A directory of endorsements, one file each under its [`Name`]. Files that are
+//! A directory of endorsements, one file each under its [`ItemName`]. Files that are
 //! damaged, too large or of another key are said to be so and never returned;
 //! files of other names are left alone.
 
@@ -10,6 +10,7 @@ use bastide_attestation::UnixTime;
 
 use crate::endorsement::{Endorsement, FormError};
 use crate::files;
+use crate::item::{Item, ItemName};
 use crate::name::Name;
 
 /// Most files of a directory that are looked at.
@@ -49,7 +50,7 @@ pub enum StoreError {
     #[error("{name} was issued at {issued}, which is in the future; is this machine's clock right ({now})?")]
     Future {
         /// Which endorsement.
-        name: Name,
+        name: ItemName,
         /// When it says it was issued.
         issued: UnixTime,
         /// This machine's time.
@@ -85,9 +86,9 @@ pub enum Put {
 #[derive(Debug)]
 pub struct Entry {
     /// Which endorsement it is by its name.
-    pub name: Name,
+    pub name: ItemName,
     /// What is in it.
-    pub content: Result<Endorsement, StoreError>,
+    pub content: Result<Item, StoreError>,
 }
 
 /// A directory of endorsements.
@@ -127,38 +128,57 @@ impl Store {
         &self.folder
     }
 
+    /// What is kept under a name of AMD's; `None` if nothing is.
+    ///
+    /// # Errors
+    /// As [`Self::get_item`].
+    pub fn get(&self, name: &Name) -> Result<Option<Endorsement>, StoreError> {
+        match self.get_item(&ItemName::Amd(*name))? {
+            Some(Item::Amd(endorsement)) => Ok(Some(endorsement)),
+            Some(Item::Nvidia(_)) | None => Ok(None),
+        }
+    }
+
     /// What is kept under a name; `None` if nothing is.
     ///
     /// # Errors
     /// [`StoreError`] if the file can't be read or isn't what its name says.
     /// Whoever can fetch another copy should.
-    pub fn get(&self, name: &Name) -> Result<Option<Endorsement>, StoreError> {
+    pub fn get_item(&self, name: &ItemName) -> Result<Option<Item>, StoreError> {
         let path = self.folder.join(name.to_string());
         let Some(bytes) = files::read(&path, name.max_bytes()).map_err(|source| fault(&path, source))? else {
             return Ok(None);
         };
-        Endorsement::read(*name, &bytes)
+        Item::read(name.clone(), &bytes)
             .map(Some)
             .map_err(|source| StoreError::Corrupt { path, source })
     }
 
-    /// Keeps an endorsement, unless a newer one is there: a revocation list
-    /// never gives way to an older one. A damaged file does give way.
+    /// Keeps an endorsement of AMD's.
+    ///
+    /// # Errors
+    /// As [`Self::put_item`].
+    pub fn put(&self, endorsement: &Endorsement, now: UnixTime) -> Result<Put, StoreError> {
+        self.put_item(&Item::Amd(endorsement.clone()), now)
+    }
+
+    /// Keeps an endorsement, unless a newer one is there: a revocation list, an
+    /// OCSP answer or a manifest never gives way to an older one. A damaged file
+    /// does give way.
     ///
     /// # Errors
     /// [`StoreError`] if it can't be written, or says that it was issued more
     /// than a day after `now`.
-    pub fn put(&self, endorsement: &Endorsement, now: UnixTime) -> Result<Put, StoreError> {
-        let name = endorsement.name();
-        let issued = endorsement.issued();
-        refuse_future(endorsement, now)?;
-        match self.get(name) {
-            Ok(Some(kept)) if kept == *endorsement => return Ok(Put::Unchanged),
-            Ok(Some(kept)) if kept.issued() > issued => return Ok(Put::Older),
+    pub fn put_item(&self, item: &Item, now: UnixTime) -> Result<Put, StoreError> {
+        let name = item.name();
+        refuse_future(item, now)?;
+        match self.get_item(&name) {
+            Ok(Some(kept)) if kept == *item => return Ok(Put::Unchanged),
+            Ok(Some(kept)) if kept.issued() > item.issued() => return Ok(Put::Older),
             _ => {}
         }
         let text = name.to_string();
-        files::replace(&self.folder, &text, &endorsement.encode())
+        files::replace(&self.folder, &text, &item.encode())
             .map(|()| Put::Stored)
             .map_err(|source| fault(&self.folder.join(&text), source))
     }
@@ -178,15 +198,15 @@ impl Store {
                 });
             }
             let file_name = file.map_err(unreadable)?.file_name();
-            if let Some(name) = file_name.to_str().and_then(|text| text.parse::<Name>().ok()) {
+            if let Some(name) = file_name.to_str().and_then(|text| text.parse::<ItemName>().ok()) {
                 names.push(name);
             }
         }
-        names.sort_by_cached_key(Name::to_string);
+        names.sort_by_cached_key(ItemName::to_string);
         let mut entries = Vec::new();
         for name in names {
             // Gone meanwhile: no entry.
-            if let Some(content) = self.get(&name).transpose() {
+            if let Some(content) = self.get_item(&name).transpose() {
                 entries.push(Entry { name, content });
             }
         }
@@ -195,11 +215,11 @@ impl Store {
 }
 
 /// Refuses what was issued more than a day after `now`.
-pub(crate) fn refuse_future(endorsement: &Endorsement, now: UnixTime) -> Result<(), StoreError> {
-    let issued = endorsement.issued();
+pub(crate) fn refuse_future(item: &Item, now: UnixTime) -> Result<(), StoreError> {
+    let issued = item.issued();
     if issued.as_secs() > now.as_secs().saturating_add(MAX_AHEAD) {
         return Err(StoreError::Future {
-            name: *endorsement.name(),
+            name: item.name(),
             issued,
             now,
         });

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use bastide_attestation::{UnixTime, sha256};
 
-use crate::endorsement::{Endorsement, FormError};
+use crate::endorsement::FormError;
 use crate::files;
+use crate::item::{Item, ItemName};
 use crate::manifest::{self, Manifest, ManifestError};
-use crate::name::Name;
 use crate::store::{Put, Store, StoreError, fault, refuse_future};
 
 /// Why an export or import was not made.
@@ -95,7 +95,7 @@ impl TransferError {
 ///
 /// # Errors
 /// [`TransferError`]; a damaged file stops the export.
-pub fn export(store: &Store, folder: &Path) -> Result<Vec<Endorsement>, TransferError> {
+pub fn export(store: &Store, folder: &Path) -> Result<Vec<Item>, TransferError> {
     let endorsements = store
         .entries()?
         .into_iter()
@@ -113,9 +113,9 @@ pub fn export(store: &Store, folder: &Path) -> Result<Vec<Endorsement>, Transfer
             path: folder.to_owned(),
         });
     }
-    let encoded: Vec<(Name, Vec<u8>)> = endorsements
+    let encoded: Vec<(ItemName, Vec<u8>)> = endorsements
         .iter()
-        .map(|endorsement| (*endorsement.name(), endorsement.encode()))
+        .map(|endorsement| (endorsement.name(), endorsement.encode()))
         .collect();
     let write = |name: &str, bytes: &[u8]| {
         files::replace(folder, name, bytes).map_err(|source| fault(&folder.join(name), source))
@@ -123,7 +123,11 @@ pub fn export(store: &Store, folder: &Path) -> Result<Vec<Endorsement>, Transfer
     for (name, bytes) in &encoded {
         write(&name.to_string(), bytes)?;
     }
-    let list = Manifest::of(encoded.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    let list = Manifest::of(
+        encoded
+            .iter()
+            .map(|(name, bytes)| (name.clone(), bytes.as_slice())),
+    );
     write(manifest::FILE_NAME, list.encode().as_bytes())?;
     Ok(endorsements)
 }
@@ -135,7 +139,7 @@ pub fn export(store: &Store, folder: &Path) -> Result<Vec<Endorsement>, Transfer
 /// # Errors
 /// [`TransferError`] names the first file that is wrong; then nothing was kept,
 /// unless the directory itself can't be written.
-pub fn import(store: &Store, folder: &Path, now: UnixTime) -> Result<Vec<(Name, Put)>, TransferError> {
+pub fn import(store: &Store, folder: &Path, now: UnixTime) -> Result<Vec<(ItemName, Put)>, TransferError> {
     let list = read_manifest(folder)?;
     let mut endorsements = Vec::new();
     for (name, expected) in list.entries() {
@@ -152,13 +156,13 @@ pub fn import(store: &Store, folder: &Path, now: UnixTime) -> Result<Vec<(Name, 
             });
         }
         let endorsement =
-            Endorsement::read(*name, &bytes).map_err(|source| TransferError::Form { path, source })?;
+            Item::read(name.clone(), &bytes).map_err(|source| TransferError::Form { path, source })?;
         refuse_future(&endorsement, now)?;
         endorsements.push(endorsement);
     }
     let mut kept = Vec::new();
     for endorsement in endorsements {
-        kept.push((*endorsement.name(), store.put(&endorsement, now)?));
+        kept.push((endorsement.name(), store.put_item(&endorsement, now)?));
     }
     Ok(kept)
 }

@@ -33,7 +33,7 @@ fn is_code(word: &str) -> bool {
 
 /// First components of codes that this program prints; names of files and of
 /// checks look the same.
-const FAMILIES: [&str; 16] = [
+const FAMILIES: [&str; 17] = [
     "api",
     "endorsements",
     "evidence",
@@ -42,6 +42,7 @@ const FAMILIES: [&str; 16] = [
     "kds",
     "key",
     "measure",
+    "nvidia",
     "output",
     "policy",
     "proxy",

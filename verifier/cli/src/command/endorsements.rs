@@ -1,7 +1,9 @@
 //! `bastide endorsements`: keeps AMD's certificates, chains and revocation
-//! lists in a directory, for machines that must not or can't ask AMD
-//! themselves. Verifies no signature: that is for whoever appraises.
+//! lists and NVIDIA's manifests, OCSP answers and lists in a directory, for
+//! machines that must not or can't ask AMD and NVIDIA themselves. Verifies no
+//! signature: that is for whoever appraises.
 
+mod gpus;
 mod kept;
 mod sync;
 mod wanted;
@@ -9,8 +11,9 @@ mod wanted;
 use std::path::PathBuf;
 
 use bastide_attestation::UnixTime;
+use bastide_endorsements::nvidia;
 use bastide_endorsements::transfer::{self, TransferError};
-use bastide_endorsements::{Name, Put, Store, StoreError};
+use bastide_endorsements::{Item, ItemName, Put, Store, StoreError};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -24,11 +27,12 @@ pub(crate) use kept::{Kept, kept_for};
 
 const SCHEMA: &str = "bastide.endorsements/v1";
 
-/// Keep AMD's certificates and revocation lists in a directory
+/// Keep what AMD and NVIDIA issue for processors and GPUs in a directory
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 Examples:
   bastide endorsements sync --store ./endorsements --report report.bin
+  bastide endorsements sync --store ./endorsements --gpu-report gpu.bin --gpu-chain gpu.pem
   bastide endorsements export --store ./endorsements /media/usb/endorsements
   bastide endorsements import --store /var/lib/bastide/endorsements /media/usb/endorsements
   bastide appraise --snp-report report.bin --endorsements ./endorsements
@@ -66,7 +70,7 @@ struct ExportArguments {
 /// Check an exported folder and keep what is in it
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every file is checked before one is kept. A revocation list never gives way to an older one.
+Every file is checked before one is kept. None gives way to one that was issued earlier.
 
 Example:
   bastide endorsements import --store /var/lib/bastide/endorsements /media/usb/endorsements")]
@@ -96,6 +100,9 @@ struct Row {
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued: Option<String>,
+    /// Of a manifest, hex: NVIDIA publishes others under the same id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,14 +110,23 @@ struct Row {
 }
 
 impl Row {
-    fn new(name: &Name, outcome: &'static str) -> Self {
+    fn new(name: &ItemName, outcome: &'static str) -> Self {
         Self {
             name: name.to_string(),
             what: name.describe(),
             outcome,
             issued: None,
+            sha256: None,
             code: None,
             message: None,
+        }
+    }
+
+    /// With when it was issued, and of a manifest its digest.
+    fn of(item: &Item, outcome: &'static str) -> Self {
+        Self {
+            sha256: manifest_digest(item),
+            ..Self::new(&item.name(), outcome).issued(item.issued())
         }
     }
 
@@ -127,6 +143,15 @@ impl Row {
             message: Some(message),
             ..self
         }
+    }
+}
+
+fn manifest_digest(item: &Item) -> Option<String> {
+    match item {
+        Item::Nvidia(endorsement) if matches!(endorsement.name(), nvidia::Name::Rim(_)) => {
+            Some(hex::encode(endorsement.sha256()))
+        }
+        Item::Nvidia(_) | Item::Amd(_) => None,
     }
 }
 
@@ -155,10 +180,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
 fn export(arguments: &ExportArguments, console: &Console) -> Result<u8, Fault> {
     let store = Store::open(&arguments.store).map_err(|error| unusable(&error))?;
     let exported = transfer::export(&store, &arguments.to).map_err(|error| refused(&error))?;
-    let rows = exported
-        .iter()
-        .map(|endorsement| Row::new(endorsement.name(), "exported").issued(endorsement.issued()))
-        .collect();
+    let rows = exported.iter().map(|item| Row::of(item, "exported")).collect();
     show(console, "export", rows)?;
     Ok(exit::ACCEPTED)
 }
@@ -182,7 +204,7 @@ fn list(arguments: &ListArguments, console: &Console) -> Result<u8, Fault> {
     let rows = entries
         .iter()
         .map(|entry| match &entry.content {
-            Ok(endorsement) => Row::new(&entry.name, "kept").issued(endorsement.issued()),
+            Ok(item) => Row::of(item, "kept"),
             Err(error) => {
                 damaged.get_or_insert_with(|| unusable(error));
                 Row::new(&entry.name, "damaged").fault(error.code(), error.to_string())
@@ -208,6 +230,9 @@ fn show(console: &Console, action: &'static str, rows: Vec<Row>) -> Result<(), F
         text.push_str(&format!("{:<10} {}{issued}\n", row.outcome, line(&row.what)));
         if console.verbose() {
             text.push_str(&format!("{:<10} {}\n", "", line(&row.name)));
+            if let Some(digest) = row.sha256 {
+                text.push_str(&format!("{:<10} SHA-256 {digest}\n", ""));
+            }
         }
         if let Some(message) = row.message {
             text.push_str(&format!("{:<10} {}\n", "", line(&message)));

@@ -22,16 +22,17 @@ use crate::process::{Run, run};
 
 const DEVELOPMENT: [&str; 3] = ["--policy", "development", "--allow-simulated"];
 
-/// Answers by path, after the replies of a script, as raw HTTP.
+/// Answers by path, after the replies of a script, as raw HTTP. What is posted is
+/// known by its path, a space and the body in hex.
 #[derive(Clone, Default)]
-struct Server {
-    has: Arc<Mutex<HashMap<String, Vec<u8>>>>,
-    script: Arc<Mutex<VecDeque<String>>>,
-    asked: Arc<Mutex<Vec<String>>>,
+pub(crate) struct Server {
+    pub(crate) has: Arc<Mutex<HashMap<String, Vec<u8>>>>,
+    pub(crate) script: Arc<Mutex<VecDeque<String>>>,
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn start(&self) -> String {
+    pub(crate) fn start(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = self.clone();
@@ -52,7 +53,16 @@ impl Server {
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).expect("a request is text");
-        let path = head.split(' ').nth(1).expect("a request has a path").to_owned();
+        let mut path = head.split(' ').nth(1).expect("a request has a path").to_owned();
+        if head.starts_with("POST ") {
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .expect("what is posted has a length");
+            let mut body = vec![0; length.parse().expect("a length is a number")];
+            stream.read_exact(&mut body)?;
+            path = format!("{path} {}", hex::encode(body));
+        }
         self.asked.lock().unwrap().push(path.clone());
         if let Some(reply) = self.script.lock().unwrap().pop_front() {
             return stream.write_all(reply.as_bytes());
@@ -161,7 +171,7 @@ fn pem(der: &[u8]) -> String {
     )
 }
 
-fn statement() -> bastide_attestation::StatementBytes {
+pub(crate) fn statement() -> bastide_attestation::StatementBytes {
     EpochStatement {
         boot_id: BootId::new([1; 16]),
         epoch: 0,
@@ -183,7 +193,7 @@ fn statement() -> bastide_attestation::StatementBytes {
     .encode()
 }
 
-fn outcomes(run: &Run) -> Vec<Value> {
+pub(crate) fn outcomes(run: &Run) -> Vec<Value> {
     let rows = run.json()["endorsements"].as_array().unwrap().clone();
     rows.iter().map(|row| row["outcome"].clone()).collect()
 }

@@ -5,6 +5,7 @@
 mod appraise;
 mod azure;
 mod endorsements;
+mod gpu_endorsements;
 mod inspect;
 mod measure;
 mod policy;

@@ -3,6 +3,7 @@
 use bastide_attester::simulator::Generation as Simulated;
 
 use super::*;
+use crate::endorsement::Endorsement;
 use crate::simulated::{NOW, guest, guest_at};
 
 fn filled(folder: &Path) -> Store {
@@ -52,7 +53,10 @@ fn an_import_keeps_the_newer_list() {
     let newer = Endorsement::read(newer.crl_name(), &newer.crl).unwrap();
     to.put(&newer, tomorrow).unwrap();
     let kept = import(&to, &carried, tomorrow).unwrap();
-    assert!(kept.contains(&(*newer.name(), Put::Older)), "{kept:?}");
+    assert!(
+        kept.contains(&(ItemName::Amd(*newer.name()), Put::Older)),
+        "{kept:?}"
+    );
     assert_eq!(to.get(newer.name()).unwrap(), Some(newer));
 }
 
@@ -92,7 +96,7 @@ fn a_list_that_is_right_about_a_file_that_is_wrong_is_refused() {
     let (genoa, other) = (guest(Simulated::Genoa), guest_at(Simulated::Genoa, 9, NOW, None));
     let path = carried.join(genoa.name().to_string());
     fs::write(path, &other.vcek).unwrap();
-    let list = Manifest::of([(genoa.name(), other.vcek.as_slice())]);
+    let list = Manifest::of([(genoa.name().into(), other.vcek.as_slice())]);
     fs::write(carried.join(manifest::FILE_NAME), list.encode()).unwrap();
     let to = Store::create(&folder.path().join("to")).unwrap();
     let error = import(&to, &carried, NOW).unwrap_err();
@@ -103,7 +107,7 @@ fn a_list_that_is_right_about_a_file_that_is_wrong_is_refused() {
 #[test]
 fn exports_take_an_empty_folder_and_a_sound_directory_only() {
     let folder = tempfile::tempdir().unwrap();
-    let code = |result: Result<Vec<Endorsement>, TransferError>| result.unwrap_err().code();
+    let code = |result: Result<Vec<Item>, TransferError>| result.unwrap_err().code();
     let empty = Store::create(&folder.path().join("empty")).unwrap();
     assert_eq!(
         code(export(&empty, &folder.path().join("out"))),

@@ -1,5 +1,6 @@
-//! A key distribution server as a test scripts it: for each request the next
-//! reply of the script, and what it has when the script is over.
+//! A server as a test scripts it: for each request the next reply of the script,
+//! and what it has when the script is over. What is posted is known by its path,
+//! its media type and the body in hex.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -8,13 +9,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-
-use crate::simulated::Guest;
 
 /// What to do with one request.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ impl Server {
                 let state = Arc::clone(&serving);
                 let service = service_fn(move |request| {
                     let state = Arc::clone(&state);
-                    async move { answer(&state, &request).await }
+                    async move { answer(&state, request).await }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
@@ -74,14 +74,9 @@ impl Server {
         Self { address, state }
     }
 
-    /// Has a guest's endorsements from now on.
-    pub(crate) fn with(self, guest: &Guest) -> Self {
-        {
-            let mut has = self.state.has.lock().unwrap();
-            has.insert(guest.name().kds_path(), guest.vcek.clone());
-            has.insert(guest.chain_name().kds_path(), guest.chain.clone());
-            has.insert(guest.crl_name().kds_path(), guest.crl.clone());
-        }
+    /// Has these from now on.
+    pub(crate) fn with(self, files: impl Into<Vec<(String, Vec<u8>)>>) -> Self {
+        self.state.has.lock().unwrap().extend(files.into());
         self
     }
 
@@ -96,8 +91,13 @@ impl Server {
     }
 }
 
-async fn answer(state: &State, request: &Request<Incoming>) -> Result<Response<Script>, Infallible> {
-    let path = request.uri().to_string();
+async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Script>, Infallible> {
+    let mut path = request.uri().to_string();
+    if request.method() == Method::POST {
+        let media_type = request.headers()["content-type"].to_str().unwrap().to_owned();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        path = format!("{path} {media_type} {}", hex::encode(body));
+    }
     state.asked.lock().unwrap().push(path.clone());
     let scripted = state.script.lock().unwrap().pop_front();
     let known = || state.has.lock().unwrap().get(&path).cloned();

@@ -7,8 +7,10 @@ use std::str::FromStr;
 use bastide_attestation::snp::{Generation, SigningKey, SnpReport, TcbVersion, VcekId, VekId};
 use bastide_attestation::{Evidence, PlatformEvidence};
 use bastide_endorsements::Name;
+use bastide_endorsements::nvidia::Sources;
 use clap::{Args, ValueEnum};
 
+use super::gpus::add_evidence;
 use crate::fault::{Fault, with_causes};
 use crate::file;
 use crate::recorded::MAX_ENVELOPE_FILE_BYTES;
@@ -109,11 +111,12 @@ impl FromStr for Levels {
 }
 
 impl Wanted {
-    /// Names in the order they were asked for, none twice.
+    /// Names of AMD's in the order they were asked for, none twice; what GPUs of
+    /// evidence need is added to `gpus`.
     ///
     /// # Errors
     /// [`Fault`] if nothing is asked for, or a file is no report or evidence.
-    pub(super) fn names(&self) -> Result<Vec<Name>, Fault> {
+    pub(super) fn names(&self, gpus: &mut Sources) -> Result<Vec<Name>, Fault> {
         let mut names: Vec<Name> = Vec::new();
         let mut add = |more: Vec<Name>| {
             for name in more {
@@ -137,6 +140,9 @@ impl Wanted {
                 return Err(Fault::malformed("evidence.malformed", message));
             };
             add(of_report(path, report.as_slice())?);
+            if let Some(gpu) = &evidence.as_unverified().gpu {
+                add_evidence(gpus, path, &gpu.evidence)?;
+            }
         }
         if let Some(product) = self.product {
             let generation = Generation::from(product);
@@ -150,10 +156,10 @@ impl Wanted {
                 Name::Crl(generation, SigningKey::Vcek),
             ]);
         }
-        if names.is_empty() {
+        if names.is_empty() && gpus.is_empty() {
             return Err(Fault::usage(
                 "usage",
-                "nothing to fetch: give --report, --evidence or --product",
+                "nothing to fetch: give --report, --evidence, --product, --gpu-report or --rim-id",
             ));
         }
         Ok(names)

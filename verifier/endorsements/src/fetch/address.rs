@@ -1,46 +1,46 @@
-//! Where the server is: AMD's own address or a mirror's.
+//! Where a server is: a vendor's own address or a mirror's.
 
 use core::fmt;
 use core::str::FromStr;
 
-use bastide_attestation::snp::KDS_ADDRESS;
 use hyper::Uri;
 
 /// Most characters of an address.
 const MAX_CHARACTERS: usize = 512;
 
-/// `http://` or `https://`, a host, perhaps a port and a path before AMD's.
+/// `http://` or `https://`, a host, perhaps a port and a path before the
+/// vendor's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KdsAddress(String);
+pub struct Address(String);
 
 /// The text is no address of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected `https://HOST` or `http://HOST`, perhaps with a port and a path, without name, password or `?`; AMD's is {KDS_ADDRESS}"
+    "expected `https://HOST` or `http://HOST`, perhaps with a port and a path, without name, password or `?`"
 )]
 pub struct AddressError;
 
-impl KdsAddress {
+impl Address {
     /// The address of a path and query that begins with a slash.
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
 }
 
-impl Default for KdsAddress {
-    /// AMD's.
-    fn default() -> Self {
-        Self(KDS_ADDRESS.to_owned())
+impl Address {
+    /// A vendor's own address, which is known to be one.
+    pub(crate) fn of_vendor(text: &'static str) -> Self {
+        Self(text.to_owned())
     }
 }
 
-impl fmt::Display for KdsAddress {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl FromStr for KdsAddress {
+impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
@@ -61,7 +61,7 @@ impl FromStr for KdsAddress {
 
 #[cfg(test)]
 mod tests {
-    use super::KdsAddress;
+    use super::Address;
 
     #[test]
     fn hosts_ports_and_paths_are_taken_and_all_else_refused() {
@@ -70,7 +70,7 @@ mod tests {
             ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/vcek"),
             ("http://[::1]:80/kds/", "http://[::1]:80/kds/vcek"),
         ] {
-            assert_eq!(text.parse::<KdsAddress>().unwrap().url("/vcek"), url);
+            assert_eq!(text.parse::<Address>().unwrap().url("/vcek"), url);
         }
         for text in [
             "",
@@ -83,11 +83,7 @@ mod tests {
             "https://kdsintf.amd.com/?q",
             "https://kdsintf.amd.com#f",
         ] {
-            assert!(text.parse::<KdsAddress>().is_err(), "{text}");
+            assert!(text.parse::<Address>().is_err(), "{text}");
         }
-        assert_eq!(
-            KdsAddress::default().to_string().parse(),
-            Ok(KdsAddress::default())
-        );
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::KdsLimits;
+use super::Limits;
 use super::error::Attempt;
 
 /// After a 429 without Retry-After.
@@ -25,7 +25,7 @@ pub(super) enum Next {
 
 /// After `attempt`, from 1, with `left` of the total time. Up to a quarter is
 /// added to each wait by `random`: nobody comes earlier than the server asks.
-pub(super) fn next(failed: &Attempt, attempt: u32, limits: &KdsLimits, left: Duration, random: u16) -> Next {
+pub(super) fn next(failed: &Attempt, attempt: u32, limits: &Limits, left: Duration, random: u16) -> Next {
     let base = match failed {
         Attempt::Throttled { retry_after } => retry_after.unwrap_or(THROTTLED),
         Attempt::Server { retry_after, .. } => retry_after.unwrap_or_else(|| doubled(attempt)),
@@ -61,7 +61,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn after(failed: &Attempt, attempt: u32, random: u16) -> Next {
-        next(failed, attempt, &KdsLimits::default(), HOUR, random)
+        next(failed, attempt, &Limits::default(), HOUR, random)
     }
 
     const fn seconds(seconds: u64) -> Duration {
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(after(&throttled(None), 5, 0), Next::GiveUp);
         assert_eq!(after(&throttled(Some(seconds(61))), 1, 0), Next::GiveUp);
         assert_eq!(after(&throttled(Some(Duration::MAX)), 1, u16::MAX), Next::GiveUp);
-        let limits = KdsLimits::default();
+        let limits = Limits::default();
         assert_eq!(next(&throttled(None), 1, &limits, seconds(10), 0), Next::GiveUp);
         let wrong = Attempt::Wrong(FormError::TooLarge { limit: 1 });
         for failed in [Attempt::Unknown, Attempt::Redirected { status: 302 }, wrong] {
@@ -110,7 +110,7 @@ mod tests {
         fn waits_are_bounded_for_every_wish_and_number(wish: Option<u64>, attempt: u32, random: u16, left: u64) {
             let failed = Attempt::Throttled { retry_after: wish.map(Duration::from_secs) };
             let left = Duration::from_secs(left);
-            if let Next::Wait(delay) = next(&failed, attempt, &KdsLimits::default(), left, random) {
+            if let Next::Wait(delay) = next(&failed, attempt, &Limits::default(), left, random) {
                 prop_assert!(delay >= FIRST && delay <= LONGEST * 5 / 4 && delay < left);
                 prop_assert!(wish.is_none_or(|wish| delay >= Duration::from_secs(wish)));
             }

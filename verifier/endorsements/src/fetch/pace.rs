@@ -6,14 +6,15 @@ use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
-use super::error::Attempt;
-use crate::name::Name;
+use super::error::{Attempt, Said, Service};
 
 /// A wait that is about to begin.
 #[derive(Debug)]
 pub struct Wait<'a> {
-    /// What is fetched.
-    pub name: Name,
+    /// Who is asked.
+    pub service: Service,
+    /// For people: what is fetched.
+    pub what: &'a str,
     /// What the attempt before came to.
     pub reason: &'a Attempt,
     /// How long it will be.
@@ -29,7 +30,7 @@ impl fmt::Display for Wait<'_> {
         write!(
             f,
             "{}; waiting {} s, attempt {} of {}",
-            self.reason,
+            Said(self.service, self.reason),
             self.delay.as_millis().div_ceil(1000),
             self.attempt,
             self.attempts
