@@ -68,8 +68,8 @@ pub(crate) struct Arguments {
     /// Revocation list of the root, DER or PEM
     #[arg(long, value_name = "FILE", requires = "hardware")]
     crl: Option<PathBuf>,
-    /// Directory that `bastide endorsements` keeps; gives what --vek, --chain and --crl don't
-    #[arg(long, value_name = "DIR", requires = "hardware")]
+    /// Directory that `bastide endorsements` keeps; gives what --vek, --chain, --crl, --rim and --ocsp don't
+    #[arg(long, value_name = "DIR", conflicts_with = "evidence")]
     endorsements: Option<PathBuf>,
     /// REPORT_DATA that the report must have, 64 bytes in hex
     #[arg(long, value_name = "HEX", requires = "snp_report")]
@@ -113,7 +113,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         .or_else(|| arguments.gpus.file())
         .map(|path| path.display().to_string())
         .unwrap_or_default();
-    let gpus = arguments.gpus.read();
+    let gpus = read_gpus(arguments, console);
     let evidence = match &gpus {
         Ok(gpus) => read_evidence(arguments, gpus.as_ref()),
         Err(fault) => Err(fault.clone()),
@@ -147,6 +147,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         signer.sign(&verdict, evidence, at, console)?;
     }
     Ok(verdict.decision.exit_code())
+}
+
+fn read_gpus(arguments: &Arguments, console: &Console) -> Result<Option<RecordedFiles>, Fault> {
+    match (arguments.gpus.read()?, &arguments.endorsements) {
+        (Some(gpus), Some(folder)) => gpus.look_up(folder, console).map(Some),
+        (gpus, _) => Ok(gpus),
+    }
 }
 
 /// What is appraised: the envelope, the raw report, an Azure VM's, or GPUs alone.

@@ -23,7 +23,7 @@ use crate::escape::line;
 use crate::exit;
 use crate::fault::Fault;
 
-pub(crate) use kept::{Kept, kept_for};
+pub(crate) use kept::{Kept, kept_for, kept_for_gpus};
 
 const SCHEMA: &str = "bastide.endorsements/v1";
 
@@ -36,6 +36,7 @@ Examples:
   bastide endorsements export --store ./endorsements /media/usb/endorsements
   bastide endorsements import --store /var/lib/bastide/endorsements /media/usb/endorsements
   bastide appraise --snp-report report.bin --endorsements ./endorsements
+  bastide appraise --gpu-report gpu.bin --gpu-chain gpu.pem --endorsements ./endorsements
 
 {}", exit::HELP))]
 pub(crate) struct Arguments {
@@ -45,7 +46,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    Sync(sync::Arguments),
+    Sync(Box<sync::Arguments>),
     Export(ExportArguments),
     Import(ImportArguments),
     List(ListArguments),

@@ -15,6 +15,8 @@ use bastide_verifier::{RecordedGpu, RecordedGpus, RecordedNras};
 use clap::Args;
 use serde::Deserialize;
 
+use crate::command::endorsements::kept_for_gpus;
+use crate::console::Console;
 use crate::fault::{Fault, with_causes};
 use crate::file;
 
@@ -90,6 +92,18 @@ impl RecordedFiles {
                 .as_ref()
                 .map(|(token, jwks)| RecordedNras { token, jwks }),
         }
+    }
+
+    /// Adds what a directory has for these devices.
+    ///
+    /// # Errors
+    /// [`Fault`] of usage if there is no such directory.
+    pub(super) fn look_up(mut self, folder: &Path, console: &Console) -> Result<Self, Fault> {
+        // Devices that can't be sent can't be looked up: the verifier says why.
+        if let Ok(evidence) = GpuEvidence::new(self.devices.clone()) {
+            self.endorsements = kept_for_gpus(&evidence, self.endorsements, folder, console)?;
+        }
+        Ok(self)
     }
 
     /// What a signed result names: every device's report and chain, in one encoding.
@@ -281,7 +295,7 @@ mod tests {
         ] {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(of_one_file(&path).unwrap(), [device.clone()], "{name}");
+            assert_eq!(of_one_file(&path).unwrap(), std::slice::from_ref(&device), "{name}");
         }
         for (name, text) in [
             ("no-base64", r#"[{"evidence":"%","certificate":""}]"#),

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use bastide_attestation::nvidia::{GpuEndorsements, GpuEvidence};
 use bastide_attestation::snp::{SnpReport, VekId};
-use bastide_endorsements::{Name, Store};
+use bastide_endorsements::{Name, Store, nvidia};
 
 use super::unusable;
 use crate::console::Console;
@@ -62,4 +63,48 @@ pub(crate) fn kept_for(report: &[u8], folder: &Path, console: &Console) -> Resul
         }
     }
     Ok(kept)
+}
+
+/// Looks up what goes with a machine's GPUs; likewise. What was given by hand
+/// comes first.
+///
+/// # Errors
+/// [`Fault`] of usage if there is no such directory.
+pub(crate) fn kept_for_gpus(
+    evidence: &GpuEvidence,
+    given: GpuEndorsements,
+    folder: &Path,
+    console: &Console,
+) -> Result<GpuEndorsements, Fault> {
+    let store = Store::open(folder).map_err(|error| unusable(&error))?;
+    let kept = match nvidia::kept(&store, evidence) {
+        Ok(kept) => kept,
+        Err(error) => {
+            console.note(&escape::line(&format!("nothing was looked up: {error}")));
+            return Ok(given);
+        }
+    };
+    for absent in &kept.absent {
+        match &absent.damaged {
+            Some(error) => console.warn(&escape::line(&error.to_string())),
+            None => console.note(&escape::line(&format!(
+                "`{}` has no {}; `bastide endorsements sync` gets it",
+                folder.display(),
+                absent.name.describe()
+            ))),
+        }
+    }
+    let mut endorsements = given;
+    for (given, kept) in [
+        (&mut endorsements.rims, kept.endorsements.rims),
+        (&mut endorsements.ocsp, kept.endorsements.ocsp),
+        (&mut endorsements.crls, kept.endorsements.crls),
+    ] {
+        given.extend(
+            kept.into_iter()
+                .filter(|item| !given.contains(item))
+                .collect::<Vec<_>>(),
+        );
+    }
+    Ok(endorsements)
 }
