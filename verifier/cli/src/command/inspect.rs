@@ -20,6 +20,7 @@ use crate::tree::Tree;
 
 mod azure;
 mod certificate;
+mod gpu;
 mod report;
 
 const SCHEMA: &str = "bastide.inspect/v1";
@@ -27,7 +28,7 @@ const SCHEMA: &str = "bastide.inspect/v1";
 /// Say what a file is and what it claims; verifies nothing
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-It knows SNP reports, HCL reports, evidence envelopes, receipts, policies, and certificates and revocation
+It knows SNP reports, HCL reports, SPDM reports of GPUs, evidence envelopes, receipts, policies, and certificates and revocation
 lists in DER or PEM.
 -v and --output json show digests whole.
 
@@ -94,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
 fn recognise(bytes: &[u8], path: &Path) -> Result<(&'static str, Fields), Fault> {
     let unknown = |detail: String| {
         let mut message = format!(
-            "`{}` is neither an SNP report, an HCL report, an evidence envelope, a receipt, a certificate nor a policy",
+            "`{}` is neither an SNP report, an HCL report, an SPDM report, an evidence envelope, a receipt, a certificate nor a policy",
             path.display()
         );
         if !detail.is_empty() {
@@ -114,6 +115,9 @@ fn recognise(bytes: &[u8], path: &Path) -> Result<(&'static str, Fields), Fault>
         [0xd2, ..] => receipt(bytes).map(|fields| ("receipt", fields)).map_err(unknown),
         [b'H', b'C', b'L', b'A', ..] => azure::hcl_report(bytes)
             .map(|fields| ("HCL report", fields))
+            .map_err(unknown),
+        [first, second, ..] if [*first, *second] == gpu::SPDM_HEAD => gpu::report(bytes)
+            .map(|fields| ("SPDM report", fields))
             .map_err(unknown),
         // CBOR map.
         [0xa0..=0xbf, ..] => evidence(bytes)
@@ -184,6 +188,9 @@ fn evidence(bytes: &[u8]) -> Result<Fields, String> {
             Ok(fields) => part("CRL", fields),
             Err(error) => text("CRL", format!("unreadable: {error}")),
         });
+    }
+    if let Some(gpu) = &evidence.gpu {
+        fields.push(part("GPUs", gpu::sent(gpu)));
     }
     Ok(fields)
 }

@@ -295,7 +295,11 @@ mod tests {
         ] {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(of_one_file(&path).unwrap(), std::slice::from_ref(&device), "{name}");
+            assert_eq!(
+                of_one_file(&path).unwrap(),
+                std::slice::from_ref(&device),
+                "{name}"
+            );
         }
         for (name, text) in [
             ("no-base64", r#"[{"evidence":"%","certificate":""}]"#),
