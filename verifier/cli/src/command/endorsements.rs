@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    Sync(sync::Arguments),
+    Sync(Box<sync::Arguments>),
     Export(ExportArguments),
     Import(ImportArguments),
     List(ListArguments),
