@@ -148,7 +148,9 @@ async fn nothing_of_the_api_is_answered_before_attestation() {
         );
         assert!(answer.closes());
     }
-    let metrics = node.metrics.render(true, &node.lane.counters());
+    let metrics = node
+        .metrics
+        .render(true, &node.lane.counters(), &Default::default());
     assert!(metrics.contains("{outcome=\"not_attested\"} 1\n"), "{metrics}");
     let mut client = Plain::to(&session).await;
     for path in ["/livez", "/readyz"] {
