@@ -24,20 +24,26 @@ pub struct NvmlGpus {
 }
 
 impl NvmlGpus {
-    /// Loads NVML and closes the GPUs, which a process before this one may have
-    /// left open. Endorsements are read anew whenever they are needed.
+    /// Loads NVML, then as [`Self::new`].
     ///
     /// # Errors
     /// [`GpuFault::Gpu`] if NVML can't be loaded.
     pub fn open(library: PathBuf, endorsements: Option<EndorsementFolder>) -> Result<Self, GpuFault> {
         let worker = Worker::start(move || LoadedLibrary::open(&library), Limits::default())?;
+        Ok(Self::new(worker, endorsements))
+    }
+
+    /// The GPUs of a worker. Closes them, since a process before this one may have
+    /// left them open. Endorsements are read anew whenever they are needed.
+    #[must_use]
+    pub fn new(worker: Worker, endorsements: Option<EndorsementFolder>) -> Self {
         let gpus = Self {
             worker,
             endorsements,
             accepted: None,
         };
         gpus.close();
-        Ok(gpus)
+        gpus
     }
 
     fn close(&self) {
