@@ -76,6 +76,8 @@ pub use receipt::{
     ed25519_thumbprint,
 };
 pub use result::{AttestationResult, Basis, Check, Decision, Status, VERDICT_SCHEMA, Verdict};
-pub use role::{Appraiser, Attestation, Attester, AttesterError, SessionExpectation};
+pub use role::{
+    Appraiser, Attestation, Attester, AttesterError, GpuAttester, GpuEpoch, GpuSnapshot, SessionExpectation,
+};
 pub use statement::{EpochStatement, GpuSeedKind, MAX_STATEMENT_BYTES, StatementBytes, TimeSource};
 pub use time::UnixTime;

@@ -1,9 +1,12 @@
 //! The roles as object-safe traits, so that who produces evidence, who carries
 //! it over TLS and who judges it need not know one another.
 
+use std::sync::Arc;
+
 use crate::binding::LeafType;
-use crate::digest::Binder;
-use crate::evidence::{Endorsements, Evidence, PlatformEvidence, Untrusted};
+use crate::digest::{Binder, StatementDigest};
+use crate::evidence::{Endorsements, Evidence, GpuPart, PlatformEvidence, Untrusted};
+use crate::hash::sha256;
 use crate::result::{AttestationResult, Verdict};
 use crate::statement::StatementBytes;
 use crate::time::UnixTime;
@@ -65,6 +68,65 @@ pub trait Attester: Send + Sync {
 
     /// Which source this is, for logs: `sev-guest`, `configfs-tsm`, `simulator`.
     fn name(&self) -> &'static str;
+}
+
+/// What the GPUs of a machine said over one nonce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuEpoch {
+    number: u64,
+    digest: [u8; 32],
+    part: GpuPart,
+}
+
+impl GpuEpoch {
+    /// Of the GPU epoch `number`, in whose nonce it is.
+    #[must_use]
+    pub fn new(number: u64, part: GpuPart) -> Self {
+        Self {
+            number,
+            digest: sha256(&[&part.evidence]),
+            part,
+        }
+    }
+
+    /// Number of the GPU epoch in this boot, always rising.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// SHA-256 of the evidence as sent: the statement's `gpu_digest`.
+    #[must_use]
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// What is sent.
+    #[must_use]
+    pub const fn part(&self) -> &GpuPart {
+        &self.part
+    }
+}
+
+/// What a machine has of its GPUs at this moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GpuSnapshot {
+    /// Number of the latest GPU epoch, whether evidence came of it or not; 0 before
+    /// the first.
+    pub number: u64,
+    /// Evidence, if it is current: `None` from an event until GPUs are attested again.
+    pub epoch: Option<Arc<GpuEpoch>>,
+}
+
+/// Holds the evidence of a machine's GPUs. An [`Attester`] of processors asks it
+/// for nothing: who makes statements does.
+pub trait GpuAttester: Send + Sync {
+    /// What is current now. Must not block: statements wait for it.
+    fn current(&self) -> GpuSnapshot;
+
+    /// Learns of a statement that the hardware signed: the latest is the seed of
+    /// the next GPU epoch's nonce.
+    fn stated(&self, statement: &StatementDigest);
 }
 
 /// What a session must be bound to.

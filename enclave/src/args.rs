@@ -21,6 +21,10 @@ Examples:
     bastide-enclave serve --model /models/bastide-5m --listen vsock:4433 \
         --endorsements /var/lib/bastide/endorsements --kds https://kdsintf.amd.com
 
+  The same, with a GPU in confidential computing mode, and what NVIDIA issued for it:
+    bastide-enclave serve --model /models/bastide-5m --listen vsock:4433 --vek /etc/bastide/vcek.der \
+        --gpus nvml --rim-dir /etc/bastide/gpu
+
   On any machine, with a build that can simulate (nothing is confidential):
     bastide-enclave serve --model enclave/engine/models/bastide-5m --attester simulator
 
@@ -90,6 +94,21 @@ pub struct ServeArgs {
     /// nothing is asked without it.
     #[arg(long, value_name = "URL")]
     pub kds: Option<KdsAddress>,
+    /// Where evidence of GPUs comes from; by default `simulated` with --attester simulator, else
+    /// `none`: then the enclave names no GPU, and policies that ask for one refuse it.
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    pub gpus: Option<GpuChoice>,
+    /// NVIDIA's management library; with --gpus nvml, and by default the system's libnvidia-ml.so.1.
+    #[arg(long, value_name = "PATH")]
+    pub nvml_library: Option<PathBuf>,
+    /// Directory of what NVIDIA issued for the GPUs, to send along: *.xml (reference manifests),
+    /// *.ocsp or *.der (OCSP responses) and *.crl; read anew every minute. With --gpus nvml.
+    #[arg(long, value_name = "DIR")]
+    pub rim_dir: Option<PathBuf>,
+    /// Policy whose [gpu] section the enclave judges its GPUs by before they may work; by default
+    /// the shipped `production`, and `development` for simulated ones.
+    #[arg(long, value_name = "FILE")]
+    pub gpu_policy: Option<PathBuf>,
     /// Also write the ready line to this file.
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
@@ -112,6 +131,17 @@ pub enum AttesterChoice {
     ConfigfsTsm,
     /// No hardware: keys that everyone knows. In builds with the `simulator` feature only.
     Simulator,
+}
+
+/// Where evidence of GPUs comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GpuChoice {
+    /// Nowhere: this machine has no GPU, or none that is used.
+    None,
+    /// NVIDIA's management library, NVML.
+    Nvml,
+    /// No hardware: keys that everyone knows. In builds with the `simulator` feature only.
+    Simulated,
 }
 
 /// The processor to simulate.

@@ -10,11 +10,14 @@ use bastide_endorsements::Store;
 use crate::args::{AttesterChoice, ServeArgs};
 use crate::endorsing::{Courier, Endorser};
 use crate::error::StartError;
+use crate::gpus::{self, Gpus};
 
 /// An attester, and who brings it endorsements.
 pub struct Opened {
     /// The attester.
     pub attester: Arc<dyn Attester>,
+    /// GPUs, if the machine has some that must be attested.
+    pub gpus: Option<Gpus>,
     /// Endorsements besides files and the host's table.
     pub endorser: Option<Arc<Endorser>>,
     /// Fetches for the endorser, as long as it runs.
@@ -25,23 +28,25 @@ impl core::fmt::Debug for Opened {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Opened")
             .field("attester", &self.attester.name())
+            .field("gpus", &self.gpus)
             .field("endorser", &self.endorser)
             .finish_non_exhaustive()
     }
 }
 
-/// Opens the chosen attester.
+/// Opens the chosen attester, and the GPUs.
 ///
 /// # Errors
-/// [`StartError`] if there is no such device, or no simulator in this build.
+/// [`StartError`] if there is no such device, no NVML, or no simulator in this build.
 pub fn open(args: &ServeArgs) -> Result<Opened, StartError> {
     let source = match args.attester {
         AttesterChoice::Auto => Source::Auto,
         AttesterChoice::SevGuest => Source::SevGuest,
         AttesterChoice::ConfigfsTsm => Source::ConfigfsTsm,
         AttesterChoice::Simulator => {
-            return simulator(args).map(|attester| Opened {
-                attester,
+            return Ok(Opened {
+                attester: simulator(args)?,
+                gpus: gpus::open(args)?,
                 endorser: None,
                 courier: None,
             });
@@ -68,6 +73,7 @@ pub fn open(args: &ServeArgs) -> Result<Opened, StartError> {
     let attester = device::open(source, &options).map_err(StartError::Attester)?;
     Ok(Opened {
         attester: Arc::from(attester),
+        gpus: gpus::open(args)?,
         endorser,
         courier,
     })

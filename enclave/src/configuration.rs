@@ -13,9 +13,15 @@ const LABEL: &[u8] = b"bastide-enclave-configuration-v1\0";
 
 /// SHA-256 over a label and the deterministic CBOR of the configuration:
 /// 1 attester, 2 listener's kind, 3 to 15 the limits in the order of
-/// [`Limits`]' fields, bytes, counts or milliseconds.
+/// [`Limits`]' fields, bytes, counts or milliseconds; 16 the source of GPU evidence,
+/// and 17 the digest of the policy that judges it, null where there is no such source.
 #[must_use]
-pub fn configuration_digest(limits: &Limits, attester: &str, listener: &str) -> PolicyDigest {
+pub fn configuration_digest(
+    limits: &Limits,
+    attester: &str,
+    listener: &str,
+    gpus: Option<(&str, PolicyDigest)>,
+) -> PolicyDigest {
     let Limits {
         body_bytes,
         header_bytes,
@@ -46,7 +52,9 @@ pub fn configuration_digest(limits: &Limits, attester: &str, listener: &str) -> 
         .uint(12, count(*queue))
         .uint(13, u64::from(*tokens))
         .uint(14, milliseconds(*drain))
-        .uint(15, milliseconds(*report_pace));
+        .uint(15, milliseconds(*report_pace))
+        .text(16, gpus.map_or("none", |(source, _)| source))
+        .bytes_or_null(17, gpus.as_ref().map(|(_, policy)| policy.as_bytes().as_slice()));
     PolicyDigest::new(sha256(&[LABEL, &map.encode()]))
 }
 
@@ -62,16 +70,21 @@ fn milliseconds(duration: Duration) -> u64 {
 mod tests {
     use super::configuration_digest;
     use crate::server::Limits;
+    use bastide_attestation::PolicyDigest;
     use std::time::Duration;
 
     #[test]
     fn every_setting_changes_the_digest() {
         let base = Limits::default();
         let second = Duration::from_secs(1);
+        let gpus = |source, policy| Some((source, PolicyDigest::new([policy; 32])));
         let mut digests = vec![
-            configuration_digest(&base, "simulator", "tcp"),
-            configuration_digest(&base, "sev-guest", "tcp"),
-            configuration_digest(&base, "simulator", "vsock"),
+            configuration_digest(&base, "simulator", "tcp", None),
+            configuration_digest(&base, "sev-guest", "tcp", None),
+            configuration_digest(&base, "simulator", "vsock", None),
+            configuration_digest(&base, "simulator", "tcp", gpus("nvml", 1)),
+            configuration_digest(&base, "simulator", "tcp", gpus("nvml", 2)),
+            configuration_digest(&base, "simulator", "tcp", gpus("simulated", 1)),
         ];
         let changes: [fn(&mut Limits, Duration); 13] = [
             |limits, _| limits.body_bytes += 1,
@@ -91,10 +104,10 @@ mod tests {
         for change in changes {
             let mut limits = base.clone();
             change(&mut limits, second);
-            digests.push(configuration_digest(&limits, "simulator", "tcp"));
+            digests.push(configuration_digest(&limits, "simulator", "tcp", None));
         }
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 16);
+        assert_eq!(digests.len(), 19);
     }
 }

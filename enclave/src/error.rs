@@ -8,6 +8,7 @@ use bastide_attested_tls::{IdentityError, LaneError};
 use bastide_endorsements::StoreError;
 use bastide_engine::LoadError;
 
+use crate::gpus::GpuFault;
 use crate::identity::NoRandomness;
 
 const UNENDORSED: &str = "get this chip's VCEK or VLEK, its chain and CRL from the host or from AMD's key server, and give \
@@ -54,6 +55,17 @@ pub enum StartError {
     /// The directory of endorsements can't be used.
     #[error("the directory of endorsements can't be used")]
     Endorsements(#[source] StoreError),
+    /// The GPUs could not be attested; real ones are closed.
+    #[error("the GPUs can't be attested")]
+    Gpus(#[source] GpuFault),
+    /// The policy for GPUs can't be used.
+    #[error("the policy for GPUs, {policy}, can't be used: {reason}")]
+    GpuPolicy {
+        /// The file, or that it is the shipped one.
+        policy: String,
+        /// Why.
+        reason: String,
+    },
     /// The TLS identity could not be made.
     #[error("the TLS identity can't be made")]
     Identity(#[from] IdentityError),
@@ -101,6 +113,8 @@ impl StartError {
             Self::Attester(AttesterError::Unendorsed { .. }) => "start.unendorsed",
             Self::Attester(_) => "start.attester",
             Self::Endorsements(_) => "start.endorsements",
+            Self::Gpus(fault) => fault.code(),
+            Self::GpuPolicy { .. } => "start.gpu_policy",
             Self::Identity(_) => "start.identity",
             Self::Lane(error) | Self::SelfAttestation(error) => error.code(),
             Self::Threads(_) => "start.threads",
@@ -134,6 +148,12 @@ impl StartError {
             Self::Endorsements(_) => {
                 Some("make it with `bastide endorsements sync` or `import`, and let this user read it")
             }
+            Self::Gpus(_) => Some(
+                "see that GPUs are in confidential computing mode without developer tools, that the driver's libraries \
+                 are in this image, that `--rim-dir` has the manifests and answers for their firmware, and that \
+                 `--gpu-policy` is for this machine; without GPUs say `--gpus none`",
+            ),
+            Self::GpuPolicy { .. } => Some("`bastide policy lint` says what is wrong with a policy"),
             Self::Model { .. } => {
                 Some("copy the model directory again, whole, and compare it with its manifest.json")
             }

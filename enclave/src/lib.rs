@@ -9,6 +9,7 @@
 //! | `server` | connections, their states and deadlines, paths |
 //! | `api` | OpenAI's requests, answers and errors as data |
 //! | `inference`, `model` | generations on threads of their own |
+//! | `gpus` | evidence of the machine's GPUs: at boot, every minute, after every change |
 //! | `identity`, `receipts` | this boot's keys; a signed receipt for every answer |
 //! | `configuration` | the digest of everything that an operator can set |
 //! | `telemetry`, `metrics`, `hardening` | what may leave, and what the process gives up |
@@ -30,6 +31,7 @@ pub mod configuration;
 pub mod drain;
 pub mod endorsing;
 pub mod error;
+pub mod gpus;
 pub mod hardening;
 pub mod identity;
 mod inference;

@@ -47,6 +47,7 @@ fn serve(args: &ServeArgs) -> Result<Ended, StartError> {
     hardening::harden().map_err(StartError::Hardening)?;
     let Opened {
         attester,
+        gpus,
         endorser,
         courier,
     } = attesting::open(args)?;
@@ -68,7 +69,7 @@ fn serve(args: &ServeArgs) -> Result<Ended, StartError> {
         }
         // Loading a large model takes long, and an attester may hang.
         let enclave = tokio::select! {
-            started = Enclave::start_endorsed(settings, attester, endorser) => started?,
+            started = Enclave::start_with(settings, attester, gpus, endorser) => started?,
             () = signals.next() => return Ok(Ended::Drained),
         };
         tokio::spawn(signals.obey(enclave.life()));

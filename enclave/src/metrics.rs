@@ -2,7 +2,7 @@
 //! ever comes from a request: the only label is an outcome of a fixed list.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bastide_attested_tls::LaneCounters;
 use prometheus_client::encoding::text::encode;
@@ -11,6 +11,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use crate::gpus::GpuCounters;
 
 /// Content type of the text format.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,6 +62,17 @@ pub(crate) struct Metrics {
     pub(crate) running: Gauge,
     ready: Gauge,
     attest: Attest,
+    gpus: GpuSeries,
+}
+
+/// Mirrors of what the GPUs have done. All 0 where there are none.
+#[derive(Debug, Default)]
+struct GpuSeries {
+    epoch: Gauge,
+    attested: Gauge,
+    age: Gauge<f64, AtomicU64>,
+    collection: Gauge<f64, AtomicU64>,
+    failures: Counter,
 }
 
 /// Mirrors of the lane's own counters.
@@ -86,6 +99,7 @@ impl Metrics {
             running: Gauge::default(),
             ready: Gauge::default(),
             attest: Attest::default(),
+            gpus: GpuSeries::default(),
         };
         for outcome in Outcome::ALL {
             // Creating it is enough for it to be listed with 0.
@@ -116,6 +130,11 @@ impl Metrics {
                 "Attempts at a hardware report that failed",
                 &metrics.attest.failures,
             ),
+            (
+                "gpu_failures",
+                "GPU attestations that failed, and changes of GPUs that were found",
+                &metrics.gpus.failures,
+            ),
         ] {
             registry.register(name, help, counter.clone());
         }
@@ -129,6 +148,26 @@ impl Metrics {
                 &metrics.attest.waiting,
             ),
             ("ready", "1 if a prompt may be sent here", &metrics.ready),
+            ("gpu_epoch", "Number of the latest GPU epoch", &metrics.gpus.epoch),
+            (
+                "gpu_attested",
+                "1 if there is current evidence of GPUs",
+                &metrics.gpus.attested,
+            ),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        for (name, help, gauge) in [
+            (
+                "gpu_evidence_age_seconds",
+                "Age of the current evidence of GPUs",
+                &metrics.gpus.age,
+            ),
+            (
+                "gpu_collection_seconds",
+                "Time that the latest evidence of GPUs took, with its appraisal",
+                &metrics.gpus.collection,
+            ),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -145,19 +184,24 @@ impl Metrics {
         self.requests.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// The text format, with the lane's counters as they are now.
-    pub(crate) fn render(&self, ready: bool, lane: &LaneCounters) -> String {
+    /// The text format, with the lane's and the GPUs' counters as they are now.
+    pub(crate) fn render(&self, ready: bool, lane: &LaneCounters, gpus: &GpuCounters) -> String {
         self.ready.set(i64::from(ready));
         for (counter, value) in [
             (&self.attest.epochs, lane.epochs),
             (&self.attest.sessions, lane.sessions),
             (&self.attest.failures, lane.failures),
+            (&self.gpus.failures, gpus.failures),
         ] {
             counter.inner().store(value, Ordering::Relaxed);
         }
         self.attest
             .waiting
             .set(i64::try_from(lane.waiting).unwrap_or(i64::MAX));
+        self.gpus.epoch.set(i64::try_from(gpus.epoch).unwrap_or(i64::MAX));
+        self.gpus.attested.set(i64::from(gpus.age.is_some()));
+        self.gpus.age.set(gpus.age.unwrap_or_default().as_secs_f64());
+        self.gpus.collection.set(gpus.collection.as_secs_f64());
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string can't fail");
         text
@@ -207,8 +251,9 @@ impl EncodeLabelValue for Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{Metrics, Outcome};
+    use super::{GpuCounters, Metrics, Outcome};
     use bastide_attested_tls::LaneCounters;
+    use std::time::Duration;
 
     #[test]
     fn the_text_has_every_series_from_the_start_and_no_other_label() {
@@ -220,13 +265,24 @@ mod tests {
             failures: 0,
             waiting: 2,
         };
-        let text = metrics.render(true, &lane);
+        let gpus = GpuCounters {
+            epoch: 7,
+            age: Some(Duration::from_millis(1500)),
+            collection: Duration::from_millis(250),
+            failures: 2,
+        };
+        let text = metrics.render(true, &lane, &gpus);
         for line in [
             "bastide_enclave_requests_total{outcome=\"answered\"} 1",
             "bastide_enclave_requests_total{outcome=\"failed\"} 0",
             "bastide_enclave_attest_epochs_total 3",
             "bastide_enclave_attest_waiting 2",
             "bastide_enclave_ready 1",
+            "bastide_enclave_gpu_epoch 7",
+            "bastide_enclave_gpu_attested 1",
+            "bastide_enclave_gpu_evidence_age_seconds 1.5",
+            "bastide_enclave_gpu_collection_seconds 0.25",
+            "bastide_enclave_gpu_failures_total 2",
             "bastide_enclave_completion_tokens_total 0",
         ] {
             assert!(text.lines().any(|got| got == line), "{line} in\n{text}");

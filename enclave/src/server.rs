@@ -28,7 +28,9 @@ use std::sync::Arc;
 use bastide_attestation::ManifestDigest;
 use bastide_attested_tls::{LaneM, ServerIdentity};
 
+use crate::api::ApiError;
 use crate::drain::Lifecycle;
+use crate::gpus::{GpuState, Renewal};
 use crate::inference::Inference;
 use crate::metrics::Metrics;
 use crate::receipts::Ledger;
@@ -68,6 +70,55 @@ pub(crate) struct Node {
     pub(crate) ledger: Ledger,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Lifecycle>,
+    /// Where the machine has GPUs that must be attested.
+    pub(crate) gpus: Option<NodeGpus>,
+}
+
+/// The GPUs' evidence, and what renews it as long as the node is there.
+#[derive(Debug)]
+pub(crate) struct NodeGpus {
+    pub(crate) state: Arc<GpuState>,
+    pub(crate) renewal: Renewal,
+}
+
+/// What a session's evidence says of GPUs, as far as it has to stay true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GpuStanding {
+    /// There is nothing to say of them.
+    Without,
+    /// They are attested, and were interrupted this often before.
+    Attested(u64),
+    /// They are not attested now.
+    NotAttested,
+}
+
+impl Node {
+    /// How it is with the GPUs now.
+    pub(crate) fn gpu_standing(&self) -> GpuStanding {
+        match &self.gpus {
+            None => GpuStanding::Without,
+            Some(gpus) => gpus
+                .state
+                .standing()
+                .map_or(GpuStanding::NotAttested, GpuStanding::Attested),
+        }
+    }
+
+    /// Holds that GPUs, if there are some, are attested.
+    ///
+    /// # Errors
+    /// [`ApiError::GpusNotAttested`].
+    pub(crate) fn require_gpus(&self) -> Result<GpuStanding, ApiError> {
+        match self.gpu_standing() {
+            GpuStanding::NotAttested => Err(ApiError::GpusNotAttested),
+            standing => Ok(standing),
+        }
+    }
+
+    /// Whether a prompt may be sent here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.life.is_ready() && self.require_gpus().is_ok()
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attestation::{Attester, AttesterError, Binder};
+use bastide_attestation::{Attester, AttesterError, Binder, BootId, GpuAttester};
 use bastide_attested_tls::{EnclaveFacts, LaneError, LaneHealth, LaneLimits, LaneM, ServerIdentity};
 use tokio::net::TcpListener;
 use tokio::time::{interval, timeout};
@@ -18,13 +18,14 @@ use crate::configuration::configuration_digest;
 use crate::drain::Lifecycle;
 use crate::endorsing::Endorser;
 use crate::error::StartError;
+use crate::gpus::{GpuState, Gpus};
 use crate::identity::{Boot, random};
 use crate::inference::Inference;
 use crate::metrics::Metrics;
 use crate::model;
 use crate::ready::Ready;
 use crate::receipts::Ledger;
-use crate::server::{Limits, Listener, ModelCard, Node, monitor, serve};
+use crate::server::{Limits, Listener, ModelCard, Node, NodeGpus, monitor, serve};
 use crate::telemetry::ops;
 
 /// How often the lane's health is looked at.
@@ -69,17 +70,19 @@ impl Enclave {
     /// # Errors
     /// [`StartError`] says what is missing and what to do.
     pub async fn start(settings: Settings, attester: Arc<dyn Attester>) -> Result<Self, StartError> {
-        Self::start_endorsed(settings, attester, None).await
+        Self::start_with(settings, attester, None, None).await
     }
 
-    /// As [`Self::start`], with who fetches endorsements for the attester: what
-    /// is on its way when it first attests is waited for.
+    /// As [`Self::start`], with GPUs, which are attested before anything else,
+    /// and with who fetches endorsements for the attester: what is on its way when
+    /// it first attests is waited for.
     ///
     /// # Errors
     /// [`StartError`] says what is missing and what to do.
-    pub async fn start_endorsed(
+    pub async fn start_with(
         settings: Settings,
         attester: Arc<dyn Attester>,
+        gpus: Option<Gpus>,
         endorser: Option<Arc<Endorser>>,
     ) -> Result<Self, StartError> {
         let Settings {
@@ -89,19 +92,21 @@ impl Enclave {
             engine_threads,
             limits,
         } = settings;
+        let boot = Boot::generate()?;
+        let gpu_configuration = gpus.as_ref().map(Gpus::configuration);
+        let gpus = attest_gpus(gpus, boot.id).await?;
         let model = tokio::task::spawn_blocking(move || model::load(&dir, engine_threads))
             .await
             .map_err(|error| StartError::Runtime(error.into()))??;
         let model = Arc::new(model);
         let manifest = model::manifest(&model).digest();
-        let boot = Boot::generate()?;
         let attester_name = attester.name();
         let facts = EnclaveFacts {
             boot_id: boot.id,
             session_key: boot.session_key,
             receipt_key: boot.receipts.thumbprint(),
             model: manifest,
-            configuration: configuration_digest(&limits, attester_name, listen.kind()),
+            configuration: configuration_digest(&limits, attester_name, listen.kind(), gpu_configuration),
             // There is no debug mode to be in: nothing shows more in any build.
             debug: false,
         };
@@ -109,7 +114,11 @@ impl Enclave {
             pace: limits.report_pace,
             ..LaneLimits::default()
         };
-        let lane = LaneM::start(attester, facts, lane_limits).map_err(StartError::Lane)?;
+        let gpu_attester = gpus
+            .as_ref()
+            .map(|gpus| -> Arc<dyn GpuAttester> { Arc::<GpuState>::clone(&gpus.state) });
+        let lane =
+            LaneM::start_with_gpus(attester, gpu_attester, facts, lane_limits).map_err(StartError::Lane)?;
         let identity = ServerIdentity::generate()?;
         attest_self(&lane, endorser.as_deref()).await?;
         let metrics = Arc::new(Metrics::new());
@@ -145,6 +154,7 @@ impl Enclave {
             ledger: Ledger::new(boot.receipts, manifest),
             metrics,
             life: Arc::new(Lifecycle::new()),
+            gpus,
         };
         node.life.become_ready();
         ops!(
@@ -197,10 +207,31 @@ impl Enclave {
         );
         monitor.abort();
         watch.abort();
-        match node.lane.health() {
-            LaneHealth::Healthy => Ended::Drained,
-            LaneHealth::Unattestable(_) => Ended::Unattestable,
+        if let Some(gpus) = &node.gpus {
+            gpus.renewal.stop();
         }
+        match unattestable(&node) {
+            None => Ended::Drained,
+            Some(_) => Ended::Unattestable,
+        }
+    }
+}
+
+/// Opens the GPUs, if there are some, or says why not.
+async fn attest_gpus(gpus: Option<Gpus>, boot_id: BootId) -> Result<Option<NodeGpus>, StartError> {
+    let Some(gpus) = gpus else { return Ok(None) };
+    let (state, renewal) = tokio::task::spawn_blocking(move || gpus.start(boot_id))
+        .await
+        .map_err(|error| StartError::Runtime(error.into()))?
+        .map_err(StartError::Gpus)?;
+    Ok(Some(NodeGpus { state, renewal }))
+}
+
+/// Why the enclave can't attest itself any more, if it can't.
+fn unattestable(node: &Node) -> Option<String> {
+    match node.lane.health() {
+        LaneHealth::Unattestable(reason) => Some(reason),
+        LaneHealth::Healthy => node.gpus.as_ref().and_then(|gpus| gpus.state.over()),
     }
 }
 
@@ -228,7 +259,7 @@ async fn watch(node: Arc<Node>) {
     let mut tick = interval(HEALTH);
     loop {
         tick.tick().await;
-        if let LaneHealth::Unattestable(reason) = node.lane.health() {
+        if let Some(reason) = unattestable(&node) {
             ops!(ERROR, "enclave.unattestable", cause = reason.as_str());
             node.life.drain();
             return;

@@ -3,8 +3,10 @@
 
 mod serving {
     pub(crate) mod chat;
+    pub(crate) mod gpus;
     pub(crate) mod lifecycle;
     pub(crate) mod node;
+    pub(crate) mod nvml;
     pub(crate) mod refusals;
     pub(crate) mod secrecy;
 }

@@ -59,9 +59,18 @@ impl Binaries {
     pub fn enclave_without_simulator() -> PathBuf {
         build_into("hardware", &["-p", "bastide-enclave"]).join("bastide-enclave")
     }
+
+    /// Builds the library that plays NVML from a scenario.
+    ///
+    /// # Panics
+    /// If cargo can't build it.
+    #[must_use]
+    pub fn fake_nvml() -> PathBuf {
+        build_into("fake-nvml", &["-p", "bastide-fake-nvml"]).join("libbastide_fake_nvml.so")
+    }
 }
 
-/// Builds and copies every executable that cargo names into a folder under the
+/// Builds and copies every executable and shared library that cargo names into a folder under the
 /// target directory. A file lock keeps concurrent test processes apart.
 fn build_into(name: &str, arguments: &[&str]) -> PathBuf {
     let root = workspace_root();
@@ -99,24 +108,37 @@ fn build_into(name: &str, arguments: &[&str]) -> PathBuf {
         .spawn()
         .expect("cargo can be started");
     let stdout = child.stdout.take().expect("stdout is piped");
-    let executables: Vec<PathBuf> = BufReader::new(stdout)
+    let artifacts: Vec<PathBuf> = BufReader::new(stdout)
         .lines()
         .map_while(Result::ok)
-        .filter_map(|line| executable_of(&line))
+        .flat_map(|line| artifacts_of(&line))
         .collect();
     let status = child.wait().expect("cargo can be waited for");
     assert!(status.success(), "cargo build {} failed", arguments.join(" "));
-    for executable in executables {
-        if let Some(file) = executable.file_name() {
-            install(&executable, &folder, file);
+    for artifact in artifacts {
+        if let Some(file) = artifact.file_name() {
+            install(&artifact, &folder, file);
         }
     }
     folder
 }
 
-fn executable_of(line: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    message.get("executable")?.as_str().map(PathBuf::from)
+/// What a message of cargo's names that can be run or loaded. Shared libraries of
+/// dependencies are macros, which lie elsewhere.
+fn artifacts_of(line: &str) -> Vec<PathBuf> {
+    let message: Value = serde_json::from_str(line).unwrap_or_default();
+    let executable = message["executable"].as_str();
+    let is_cdylib = |kind: &Value| kind == "cdylib";
+    let loaded = message["target"]["crate_types"]
+        .as_array()
+        .is_some_and(|kinds| kinds.iter().any(is_cdylib));
+    let files = message["filenames"].as_array().filter(|_| loaded);
+    let libraries = files.into_iter().flatten().filter_map(Value::as_str);
+    executable
+        .into_iter()
+        .chain(libraries.filter(|file| file.ends_with(".so")))
+        .map(PathBuf::from)
+        .collect()
 }
 
 /// Copies beside and renames over, so that a running older copy isn't disturbed.

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bastide_attestation::{
-    Attester, AttesterError, Binder, BootId, Evidence, KeyThumbprint, ManifestDigest, PolicyDigest,
-    StatementDigest,
+    Attester, AttesterError, Binder, BootId, Evidence, GpuAttester, KeyThumbprint, ManifestDigest,
+    PolicyDigest, StatementDigest,
 };
 
 use crate::lane_m::queue::{Queue, Waiting};
@@ -177,8 +177,24 @@ impl LaneM {
         facts: EnclaveFacts,
         limits: LaneLimits,
     ) -> Result<Self, LaneError> {
+        Self::start_with_gpus(attester, None, facts, limits)
+    }
+
+    /// As [`Self::start`], on a machine whose GPUs attest themselves: each
+    /// statement names the evidence that `gpus` holds when it is made, or none,
+    /// and the same evidence goes to the sessions of its epoch.
+    ///
+    /// # Errors
+    /// [`LaneError::Thread`] if there is no thread to be had.
+    pub fn start_with_gpus(
+        attester: Arc<dyn Attester>,
+        gpus: Option<Arc<dyn GpuAttester>>,
+        facts: EnclaveFacts,
+        limits: LaneLimits,
+    ) -> Result<Self, LaneError> {
         let queue = Arc::new(Queue::new(&limits));
-        psp::spawn(Arc::clone(&queue), attester, facts, limits.pace.min(MAX_TIME))?;
+        let pace = limits.pace.min(MAX_TIME);
+        psp::spawn(Arc::clone(&queue), attester, gpus, facts, pace)?;
         Ok(Self {
             owner: Arc::new(Owner {
                 queue,

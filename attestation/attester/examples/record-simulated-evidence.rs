@@ -1,24 +1,27 @@
 //! Records evidence of the simulator, for what reads evidence from files:
 //! `cargo run -p bastide-attester --features simulator --example record-simulated-evidence -- FOLDER SECONDS [gpus]`.
 //! Writes `genoa`, `turin` and `azure` below FOLDER, made at SECONDS since 1970;
-//! each run draws new keys. Below each lie the parts, and the envelope with them.
+//! each run draws new keys. Below each lie the parts, and the envelope with them and
+//! with evidence of one simulated GPU, as an enclave on the simulator sends it.
 //!
 //! With `gpus` also `gpu` (one, alone), `gpu-nvdaod` (the same in the newer
 //! encoding) and `gpu-ppcie` (eight, and four NVSwitches): `report-N.bin` and
 //! `chain-N.pem` of each device, manifests `rim-N.xml`, answers `ocsp-N.der`,
 //! and all of them in CBOR, `evidence.cbor` and `endorsements.cbor`. The nonce
-//! is that of the other recordings' boot, its GPU epoch 0, and a seed of 0x33.
+//! is that of the other recordings' boot, its GPU epoch, and a seed of 0x33.
 
 use std::path::{Path, PathBuf};
 
 use bastide_attestation::{
-    Attester, Binder, BootId, EpochStatement, Evidence, GpuSeedKind, KeyThumbprint, ManifestDigest,
-    PlatformEvidence, PolicyDigest, Salt, StatementDigest, TimeSource, Tree, UnixTime, binding,
+    Attester, Binder, BootId, EpochStatement, Evidence, GpuPart, GpuSeedKind, KeyThumbprint, ManifestDigest,
+    PlatformEvidence, PolicyDigest, Salt, StatementDigest, TimeSource, Tree, UnixTime, binding, sha256,
 };
 use bastide_attester::simulator::nvidia::{Encoding, GpuOptions, SimulatedGpus};
 use bastide_attester::simulator::{AzureSimulator, Generation, Simulator, SimulatorOptions};
 
 const BOOT_ID: BootId = BootId::new([1; 16]);
+const GPU_EPOCH: u64 = 1;
+const GPU_SEED: [u8; 32] = [0x33; 32];
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -42,7 +45,7 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
 }
 
 fn record_gpus(folder: &Path, now: UnixTime) -> Result<(), Box<dyn core::error::Error>> {
-    let nonce = binding::gpu_nonce(&BOOT_ID, 0, &[0x33; 32]);
+    let nonce = binding::gpu_nonce(&BOOT_ID, GPU_EPOCH, &GPU_SEED);
     let nvdaod = GpuOptions {
         encoding: Encoding::Nvdaod,
         driver: "620.12".to_owned(),
@@ -73,18 +76,29 @@ fn record_gpus(folder: &Path, now: UnixTime) -> Result<(), Box<dyn core::error::
     Ok(())
 }
 
+fn gpu_part(now: UnixTime) -> Result<GpuPart, Box<dyn core::error::Error>> {
+    let gpus = SimulatedGpus::new(GpuOptions::new(now))?;
+    let nonce = binding::gpu_nonce(&BOOT_ID, GPU_EPOCH, &GPU_SEED);
+    Ok(GpuPart {
+        evidence: gpus.evidence(&nonce)?.encode(),
+        seed: GPU_SEED,
+        endorsements: gpus.endorsements(now)?,
+    })
+}
+
 fn record(folder: &Path, attester: &dyn Attester, seconds: u64) -> Result<(), Box<dyn core::error::Error>> {
     let salt = Salt::new([0x77; 32]);
     let leaf = binding::leaf(binding::LeafType::ServerTls, &salt, &Binder::new([0x5a; 32]));
     let tree = Tree::new(&[leaf])?;
+    let gpus = gpu_part(UnixTime::from_secs(seconds))?;
     let statement = EpochStatement {
         boot_id: BOOT_ID,
         epoch: 0,
         previous: StatementDigest::new([0; 32]),
         depth: tree.depth(),
         root: tree.root(),
-        gpu_epoch: 0,
-        gpu_digest: None,
+        gpu_epoch: GPU_EPOCH,
+        gpu_digest: Some(sha256(&[&gpus.evidence])),
         gpu_seed: GpuSeedKind::PreviousStatement,
         session_key: [4; 32],
         receipt_key: KeyThumbprint::new([5; 32]),
@@ -127,6 +141,7 @@ fn record(folder: &Path, attester: &dyn Attester, seconds: u64) -> Result<(), Bo
         proof: tree.prove(0, salt).ok_or("a tree of one leaf has it")?,
         platform: attestation.platform,
         endorsements: attestation.endorsements,
+        gpu: Some(gpus),
     };
     std::fs::write(folder.join("evidence.cmw"), evidence.encode())?;
     Ok(())

@@ -123,6 +123,11 @@ pub enum ApiError {
     /// No report could be had.
     #[error("the security processor gave no evidence; try again on a new connection, or another node")]
     AttestFailed,
+    /// The machine's GPUs are not attested at the moment.
+    #[error(
+        "this enclave's GPUs are not attested at the moment; try again on a new connection, or another node"
+    )]
+    GpusNotAttested,
     /// Too many generations run and wait.
     #[error("all generations are taken and the queue is full; try again")]
     Overloaded,
@@ -177,9 +182,11 @@ impl ApiError {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::AttestBusy | Self::AttestFailed | Self::Overloaded | Self::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::AttestBusy
+            | Self::AttestFailed
+            | Self::GpusNotAttested
+            | Self::Overloaded
+            | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimeLimit { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -206,6 +213,7 @@ impl ApiError {
             Self::AttestMalformed => "attest_malformed",
             Self::AttestBusy => "attest_busy",
             Self::AttestFailed => "attest_failed",
+            Self::GpusNotAttested => "gpus_not_attested",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
             Self::TimeLimit { .. } => "time_limit",
@@ -233,7 +241,7 @@ impl ApiError {
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Overloaded | Self::AttestBusy => Some(1),
-            Self::AttestFailed | Self::Draining => Some(5),
+            Self::AttestFailed | Self::GpusNotAttested | Self::Draining => Some(5),
             _ => None,
         }
     }
@@ -247,6 +255,7 @@ impl ApiError {
                 | Self::AttestMalformed
                 | Self::AttestBusy
                 | Self::AttestFailed
+                | Self::GpusNotAttested
                 | Self::BodyTooLarge { .. }
                 | Self::BodyTimeout
                 | Self::Draining
@@ -318,6 +327,7 @@ mod tests {
         for error in [
             ApiError::AttestBusy,
             ApiError::AttestFailed,
+            ApiError::GpusNotAttested,
             ApiError::Overloaded,
             ApiError::Draining,
         ] {

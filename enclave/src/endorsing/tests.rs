@@ -368,7 +368,7 @@ async fn boot(server: &Server, limits: KdsLimits, known: bool) -> Result<Enclave
         engine_threads: NonZeroUsize::new(1),
         limits: Limits::default(),
     };
-    Enclave::start_endorsed(settings, attester, Some(endorser))
+    Enclave::start_with(settings, attester, None, Some(endorser))
         .await
         .map_err(|error| error.report())
 }

@@ -31,6 +31,7 @@ pub(super) async fn evidence(
     let bytes = timeout(node.limits.attest, read)
         .await
         .map_err(|_| ApiError::BodyTimeout)??;
+    let standing = node.require_gpus()?;
     let request = AttestRequest::decode(&bytes).map_err(|_| ApiError::AttestMalformed)?;
     let binder = session.binding.binder(&request.nonce);
     let attested = node.lane.attest(binder).await.map_err(|error| {
@@ -40,8 +41,12 @@ pub(super) async fn evidence(
             _ => ApiError::AttestFailed,
         }
     })?;
+    // An event while the report was made: its statement may name what is over.
+    if node.gpu_standing() != standing {
+        return Err(ApiError::GpusNotAttested);
+    }
     let envelope = attested.evidence.encode();
-    session.attested(request.nonce, attested.statement_digest);
+    session.attested(request.nonce, attested.statement_digest, standing);
     Ok(with_type(
         AnswerBody::whole(envelope),
         HeaderValue::from_static(ENVELOPE_MEDIA_TYPE),

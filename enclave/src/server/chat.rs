@@ -111,7 +111,7 @@ async fn prepare(
     if node.life.is_draining() {
         return Err(ApiError::Draining);
     }
-    let lease = session.lease().ok_or(ApiError::AttestationRequired)?;
+    let lease = session.require_lease()?;
     require_type(request.headers(), "application/json")?;
     let body = timeout_at(until, body::read(request.into_body(), node.limits.body_bytes))
         .await
@@ -164,12 +164,17 @@ async fn prepare(
 
 impl Running {
     async fn next(&mut self) -> Result<Event, ApiError> {
-        timeout_at(self.until, self.events.recv())
+        let next = timeout_at(self.until, self.events.recv())
             .await
             .map_err(|_| ApiError::TimeLimit {
                 seconds: self.node.limits.request.as_secs(),
             })?
-            .unwrap_or(Err(ApiError::Internal))
+            .unwrap_or(Err(ApiError::Internal));
+        // What was attested is no longer so: not another token.
+        if self.node.gpu_standing() != self.lease.gpus {
+            return Err(ApiError::GpusNotAttested);
+        }
+        next
     }
 
     fn receipt(

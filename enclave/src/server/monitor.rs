@@ -53,9 +53,12 @@ pub(crate) async fn monitor(node: Arc<Node>, listener: TcpListener) {
 
 async fn answer(node: &Node, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
     let answered = only(&request, &Method::GET, "GET").and_then(|()| match request.uri().path() {
-        path @ ("/livez" | "/readyz") => Ok(health(path, &node.life)),
+        path @ ("/livez" | "/readyz") => Ok(health(path, node)),
         "/metrics" => {
-            let text = node.metrics.render(node.life.is_ready(), &node.lane.counters());
+            let gpus = node.gpus.as_ref().map(|gpus| gpus.state.counters());
+            let text = node
+                .metrics
+                .render(node.is_ready(), &node.lane.counters(), &gpus.unwrap_or_default());
             let media_type = HeaderValue::from_static(CONTENT_TYPE);
             Ok(with_type(AnswerBody::whole(text), media_type))
         }

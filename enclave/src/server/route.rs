@@ -11,9 +11,8 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::session::Session;
-use super::{attest, chat};
+use super::{Node, attest, chat};
 use crate::api::{ApiError, model, model_list};
-use crate::drain::Lifecycle;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -41,11 +40,12 @@ async fn dispatch(
 ) -> Result<Response<AnswerBody>, ApiError> {
     let node = &session.node;
     let path = request.uri().path();
-    if path.starts_with(API) && session.lease().is_none() {
-        if path == chat::PATH {
-            chat::count_refusal(node, &ApiError::AttestationRequired);
-        }
-        return Err(ApiError::AttestationRequired);
+    if path.starts_with(API) {
+        session.require_lease().inspect_err(|error| {
+            if path == chat::PATH {
+                chat::count_refusal(node, error);
+            }
+        })?;
     }
     match path {
         ATTEST_PATH => {
@@ -77,18 +77,19 @@ async fn dispatch(
         }
         "/livez" | "/readyz" => {
             only(&request, &Method::GET, "GET")?;
-            Ok(health(path, &node.life))
+            Ok(health(path, node))
         }
         _ => Err(ApiError::NotFound),
     }
 }
 
 /// What `/livez` and `/readyz` answer.
-pub(super) fn health(path: &str, life: &Lifecycle) -> Response<AnswerBody> {
+pub(super) fn health(path: &str, node: &Node) -> Response<AnswerBody> {
     let (fine, word) = match path {
         "/livez" => (true, "live\n"),
-        _ if life.is_ready() => (true, "ready\n"),
-        _ if life.is_draining() => (false, "draining\n"),
+        _ if node.is_ready() => (true, "ready\n"),
+        _ if node.life.is_draining() => (false, "draining\n"),
+        _ if node.life.is_ready() => (false, "GPUs are not attested\n"),
         _ => (false, "starting\n"),
     };
     let mut response = with_type(AnswerBody::whole(word), TEXT);

@@ -9,7 +9,8 @@ use bastide_attested_tls::SessionBinding;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Limits, Node};
+use super::{GpuStanding, Limits, Node};
+use crate::api::ApiError;
 
 /// Time to write an answer's last bytes to a slow client.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -21,6 +22,8 @@ pub(crate) struct Lease {
     pub(crate) nonce: Nonce,
     /// The statement that answered it.
     pub(crate) statement: StatementDigest,
+    /// How it was with the GPUs when they were stated.
+    pub(crate) gpus: GpuStanding,
     until: Instant,
 }
 
@@ -81,18 +84,27 @@ impl Session {
         self.changed.notified().await;
     }
 
-    /// The lease, while it lasts.
-    pub(crate) fn lease(&self) -> Option<Lease> {
-        self.state().lease.filter(|lease| Instant::now() < lease.until)
+    /// The lease, while it lasts and nothing has happened to the GPUs since.
+    ///
+    /// # Errors
+    /// [`ApiError::GpusNotAttested`] while nobody could get a lease for that
+    /// reason, else [`ApiError::AttestationRequired`].
+    pub(crate) fn require_lease(&self) -> Result<Lease, ApiError> {
+        let standing = self.node.require_gpus()?;
+        self.state()
+            .lease
+            .filter(|lease| Instant::now() < lease.until && lease.gpus == standing)
+            .ok_or(ApiError::AttestationRequired)
     }
 
     /// Starts or renews the lease.
-    pub(crate) fn attested(&self, nonce: Nonce, statement: StatementDigest) {
+    pub(crate) fn attested(&self, nonce: Nonce, statement: StatementDigest, gpus: GpuStanding) {
         let until = Instant::now() + self.node.limits.lease;
         self.change(|state| {
             state.lease = Some(Lease {
                 nonce,
                 statement,
+                gpus,
                 until,
             });
         });
@@ -161,7 +173,7 @@ impl Drop for InFlight {
 #[cfg(test)]
 mod tests {
     use super::{Deadline, FLUSH, Lease, State};
-    use crate::server::Limits;
+    use crate::server::{GpuStanding, Limits};
     use bastide_attestation::{Nonce, StatementDigest};
     use std::time::Duration;
     use tokio::time::Instant;
@@ -175,6 +187,7 @@ mod tests {
             Some(Lease {
                 nonce: Nonce::new([0; 32]),
                 statement: StatementDigest::new([0; 32]),
+                gpus: GpuStanding::Without,
                 until,
             })
         };

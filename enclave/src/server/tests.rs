@@ -148,7 +148,9 @@ async fn nothing_of_the_api_is_answered_before_attestation() {
         );
         assert!(answer.closes());
     }
-    let metrics = node.metrics.render(true, &node.lane.counters());
+    let metrics = node
+        .metrics
+        .render(true, &node.lane.counters(), &Default::default());
     assert!(metrics.contains("{outcome=\"not_attested\"} 1\n"), "{metrics}");
     let mut client = Plain::to(&session).await;
     for path in ["/livez", "/readyz"] {
@@ -201,7 +203,7 @@ async fn an_attest_request_must_be_exact() {
         let answer = client.ask(method, ATTEST_PATH, media_type, body).await;
         assert_eq!((answer.status, answer.code().as_str()), (status, code));
         assert_eq!(answer.closes(), closes, "{code}");
-        assert!(session.lease().is_none());
+        assert!(session.require_lease().is_err());
     }
 }
 
@@ -218,7 +220,7 @@ async fn attestation_opens_the_api_and_renews_on_the_same_connection() {
         assert_eq!(answer.headers["content-type"], ENVELOPE_MEDIA_TYPE);
         assert_eq!(answer.headers["cache-control"], "no-store");
         Evidence::decode(&answer.body).unwrap();
-        let lease = session.lease().unwrap();
+        let lease = session.require_lease().unwrap();
         assert_eq!(lease.nonce, Nonce::new([byte; 32]));
         statements.push(lease.statement);
         assert_eq!(client.ask(Method::GET, "/v1/models", "", "").await.status, 200);

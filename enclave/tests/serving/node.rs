@@ -20,6 +20,8 @@ use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_enclave::Limits;
 use bastide_enclave::args::ListenAddress;
 use bastide_enclave::drain::Lifecycle;
+use bastide_enclave::error::StartError;
+use bastide_enclave::gpus::Gpus;
 use bastide_enclave::startup::{Enclave, Ended, Settings};
 use bastide_enclave::telemetry::AllowList;
 use bytes::Bytes;
@@ -73,7 +75,7 @@ pub(crate) fn model_dir() -> PathBuf {
         .join(MODEL)
 }
 
-fn now() -> UnixTime {
+pub(crate) fn now() -> UnixTime {
     UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
@@ -100,6 +102,22 @@ impl Node {
         limits: Limits,
         attester: Arc<dyn bastide_attestation::Attester>,
     ) -> Self {
+        Self::try_start(limits, attester, None).await.unwrap()
+    }
+
+    /// A simulated Genoa with these GPUs.
+    pub(crate) async fn with_gpus(gpus: Gpus) -> Result<Self, StartError> {
+        let mut options = SimulatorOptions::new(Generation::Genoa, now());
+        options.latency = Duration::from_millis(1);
+        let attester = Arc::new(Simulator::new(options).unwrap());
+        Self::try_start(Limits::default(), attester, Some(gpus)).await
+    }
+
+    async fn try_start(
+        limits: Limits,
+        attester: Arc<dyn bastide_attestation::Attester>,
+        gpus: Option<Gpus>,
+    ) -> Result<Self, StartError> {
         Log::of_process();
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let settings = Settings {
@@ -109,21 +127,26 @@ impl Node {
             engine_threads: std::num::NonZeroUsize::new(1),
             limits,
         };
-        let enclave = Enclave::start(settings, attester).await.unwrap();
+        let enclave = Enclave::start_with(settings, attester, gpus, None).await?;
         let ready = enclave.ready().clone();
         assert!(ready.simulated);
         assert_eq!(ready.model, MODEL);
-        Self {
+        Ok(Self {
             address: ready.listen.parse().unwrap(),
             metrics: ready.metrics.parse().unwrap(),
             life: enclave.life(),
             running: tokio::spawn(enclave.run()),
-        }
+        })
     }
 
     pub(crate) async fn try_connect(&self) -> Result<Client, ConnectError> {
+        self.judged_by(Arc::new(Bound)).await
+    }
+
+    /// Connects as a client who judges evidence so.
+    pub(crate) async fn judged_by(&self, appraiser: Arc<dyn Appraiser>) -> Result<Client, ConnectError> {
         let node: NodeAddress = format!("https://{}", self.address).parse().unwrap();
-        let connection = Connector::new(Arc::new(Bound)).connect(&node).await?;
+        let connection = Connector::new(appraiser).connect(&node).await?;
         Ok(Client { connection })
     }
 

@@ -86,7 +86,7 @@ fn run(serve: bool, prompt: &str) -> Result<(), String> {
     let node = Node::start(logs.path(), &[])?;
     let url = node.url();
     print(&format!(
-        "   enclave  {} (SIMULATED hardware)\n",
+        "   enclave  {} (SIMULATED hardware, with one SIMULATED H100)\n",
         node.enclave.ready("listen")
     ));
     print(&format!("   shim     {url}  moves ciphertext, holds no key\n"));

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(document.entry_line("snp.launch", 0), line("[[snp.launch]]"));
         assert_eq!(document.text_at("snp.key"), Some("vcek"));
         assert_eq!(document.list_at("snp.report_versions"), ["3", "5"]);
-        assert_eq!(document.keys("roots"), ["amd", "extra"]);
+        assert_eq!(document.keys("roots"), ["amd", "extra", "gpu_extra"]);
     }
 
     #[test]

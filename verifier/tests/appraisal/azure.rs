@@ -259,7 +259,8 @@ fn an_azure_section_that_decides_nothing_or_too_much_is_refused_with_its_line() 
 fn simulated_policy() -> Policy {
     let id_key = hex::encode(AzureSimulator::id_key_digest());
     let window = "not_before = 2020-01-01\nnot_after = 2049-12-31\nreason = \"simulated\"";
-    let mut text = shipped::DEVELOPMENT.replace("id_block = \"forbid\"", "id_block = \"pinned\"");
+    let mut text = policies::without_gpus(shipped::DEVELOPMENT)
+        .replace("id_block = \"forbid\"", "id_block = \"pinned\"");
     text += &format!("\n[[snp.id_keys]]\ndigest = \"{id_key}\"\n{window}\n");
     for (index, value) in AzureSimulator::pcrs().iter().enumerate() {
         if index != 16 && index != 23 {
@@ -338,7 +339,7 @@ fn a_report_taken_out_of_its_hcl_report_is_not_a_bare_guests() {
         platform: PlatformEvidence::Snp(Box::new(report)),
         ..evidence
     };
-    let development = shipped::DEVELOPMENT
+    let development = policies::without_gpus(shipped::DEVELOPMENT)
         .replace("id_block = \"forbid\"\n", "")
         .replace("\"snp.chip_id\"", "\"snp.id_block\", \"snp.chip_id\"");
     let refused = Verifier::new(policies::parse(&development))

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use bastide_attestation::binding::{LeafType, leaf};
 use bastide_attestation::{
-    Attestation, Binder, EpochStatement, Evidence, GpuSeedKind, LeafHash, MAX_DEPTH, Salt, StatementBytes,
-    StatementDigest, TimeSource, Tree,
+    Attestation, Binder, EpochStatement, Evidence, GpuEpoch, GpuSeedKind, GpuSnapshot, LeafHash, MAX_DEPTH,
+    Salt, StatementBytes, StatementDigest, TimeSource, Tree,
 };
 
 use crate::lane_m::{Attested, EnclaveFacts, LaneError};
@@ -69,12 +69,13 @@ impl Batch {
         })
     }
 
-    /// The statement over this tree.
+    /// The statement over this tree, which names the evidence of `gpus`.
     pub(super) fn statement(
         &self,
         facts: &EnclaveFacts,
         epoch: u64,
         previous: StatementDigest,
+        gpus: &GpuSnapshot,
     ) -> StatementBytes {
         EpochStatement {
             boot_id: facts.boot_id,
@@ -82,8 +83,8 @@ impl Batch {
             previous,
             depth: self.tree.depth(),
             root: self.tree.root(),
-            gpu_epoch: 0,
-            gpu_digest: None,
+            gpu_epoch: gpus.number,
+            gpu_digest: gpus.epoch.as_ref().map(|epoch| *epoch.digest()),
             gpu_seed: GpuSeedKind::PreviousStatement,
             session_key: facts.session_key,
             receipt_key: facts.receipt_key,
@@ -102,11 +103,13 @@ impl Batch {
         self,
         statement: StatementBytes,
         attestation: Attestation,
+        gpu: Option<Arc<GpuEpoch>>,
     ) -> impl Iterator<Item = Granted> {
         let epoch = Arc::new(SignedEpoch {
             tree: self.tree,
             statement,
             attestation,
+            gpu,
         });
         self.seats.into_iter().map(move |(position, salt)| Granted {
             epoch: Arc::clone(&epoch),
@@ -156,6 +159,8 @@ struct SignedEpoch {
     tree: Tree,
     statement: StatementBytes,
     attestation: Attestation,
+    /// The evidence that the statement names.
+    gpu: Option<Arc<GpuEpoch>>,
 }
 
 /// One session's share of an epoch.
@@ -177,7 +182,7 @@ impl Granted {
                 proof,
                 platform: self.epoch.attestation.platform.clone(),
                 endorsements: self.epoch.attestation.endorsements.clone(),
-                gpu: None,
+                gpu: self.epoch.gpu.as_ref().map(|gpu| gpu.part().clone()),
             },
             statement_digest: self.epoch.statement.digest(),
         })

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bastide_attestation::{Attester, AttesterError, StatementDigest};
+use bastide_attestation::{Attester, AttesterError, GpuAttester, GpuSnapshot, StatementDigest};
 
 use crate::lane_m::epoch::Batch;
 use crate::lane_m::queue::{Queue, THREAD_ENDED, Waiter};
@@ -17,12 +17,14 @@ const THREAD_NAME: &str = "bastide-lane-m";
 pub(super) fn spawn(
     queue: Arc<Queue>,
     attester: Arc<dyn Attester>,
+    gpus: Option<Arc<dyn GpuAttester>>,
     facts: EnclaveFacts,
     pace: Duration,
 ) -> Result<(), LaneError> {
     let psp = Psp {
         queue,
         attester,
+        gpus,
         facts,
         pace,
         epoch: 0,
@@ -40,6 +42,7 @@ pub(super) fn spawn(
 struct Psp {
     queue: Arc<Queue>,
     attester: Arc<dyn Attester>,
+    gpus: Option<Arc<dyn GpuAttester>>,
     facts: EnclaveFacts,
     pace: Duration,
     epoch: u64,
@@ -73,7 +76,11 @@ impl Psp {
                 return refuse(waiters, &ended.err().unwrap_or(error));
             }
         };
-        let statement = batch.statement(&self.facts, self.epoch, self.previous);
+        let gpus = self
+            .gpus
+            .as_ref()
+            .map_or_else(GpuSnapshot::default, |gpus| gpus.current());
+        let statement = batch.statement(&self.facts, self.epoch, self.previous, &gpus);
         // The number is spent even if no report comes: the security processor
         // may have signed one that was lost on its way.
         self.epoch += 1;
@@ -85,7 +92,11 @@ impl Psp {
         }
         match report {
             Ok(attestation) => {
-                for (waiter, granted) in waiters.into_iter().zip(batch.signed(statement, attestation)) {
+                if let Some(gpus) = &self.gpus {
+                    gpus.stated(&self.previous);
+                }
+                let signed = batch.signed(statement, attestation, gpus.epoch);
+                for (waiter, granted) in waiters.into_iter().zip(signed) {
                     // A session that has left disturbs nobody.
                     drop(waiter.answer.send(Ok(granted)));
                 }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bastide_attestation::{
-    Attestation, Attester, AttesterError, Binder, EpochStatement, StatementBytes, StatementDigest,
+    Attestation, Attester, AttesterError, Binder, EpochStatement, GpuAttester, GpuEpoch, GpuPart,
+    GpuSnapshot, StatementBytes, StatementDigest, nvidia::GpuEndorsements, sha256,
 };
 use bastide_attested_tls::{Attested, LaneError, LaneHealth, LaneLimits, LaneM};
 use tokio::task::JoinHandle;
 
-use crate::doubles::{blank_report, is_bound};
+use crate::doubles::{blank_report, facts, is_bound};
 use crate::node::lane_with;
 
 /// What the attester does with the next statement.
@@ -351,4 +352,78 @@ async fn the_last_handle_ends_the_thread() {
     assert!(other.attest(binder(1)).await.is_ok());
     drop(other);
     until(|| weak.strong_count() == 0).await;
+}
+
+/// Holds whatever a test puts there.
+#[derive(Default)]
+struct Gpus {
+    snapshot: Mutex<GpuSnapshot>,
+    stated: Mutex<Vec<StatementDigest>>,
+}
+
+impl GpuAttester for Gpus {
+    fn current(&self) -> GpuSnapshot {
+        self.snapshot.lock().unwrap().clone()
+    }
+
+    fn stated(&self, statement: &StatementDigest) {
+        self.stated.lock().unwrap().push(*statement);
+    }
+}
+
+fn gpu_epoch(number: u64) -> GpuSnapshot {
+    let part = GpuPart {
+        evidence: number.to_be_bytes().to_vec(),
+        seed: [9; 32],
+        endorsements: GpuEndorsements::default(),
+    };
+    GpuSnapshot {
+        number,
+        epoch: Some(Arc::new(GpuEpoch::new(number, part))),
+    }
+}
+
+/// The snapshot of a session is its statement's: not the one that was current
+/// when it asked, nor the one that came while the report was made.
+#[tokio::test]
+async fn a_session_gets_the_gpu_evidence_that_its_statement_names() {
+    let attester = Scripted::held(&[]);
+    let gpus = Arc::new(Gpus::default());
+    let lane = LaneM::start_with_gpus(
+        Arc::clone(&attester) as _,
+        Some(Arc::clone(&gpus) as _),
+        facts(),
+        LaneLimits::default(),
+    )
+    .unwrap();
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(1);
+    let first = in_background(&lane, 1).await;
+    attester.asked(1).await;
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(2);
+    let second = in_background(&lane, 2).await;
+    attester.let_go();
+    for (waiting, number) in [(first, 1_u64), (second, 2)] {
+        let attested = waiting.await.unwrap().unwrap();
+        let (stated, part) = (epoch_of(&attested), attested.evidence.gpu.unwrap());
+        assert_eq!(
+            (stated.gpu_epoch, part.evidence.as_slice()),
+            (number, &number.to_be_bytes()[..])
+        );
+        assert_eq!(stated.gpu_digest, Some(sha256(&[&part.evidence])));
+    }
+    // After an event there is none to name, though the number has risen.
+    *gpus.snapshot.lock().unwrap() = GpuSnapshot {
+        number: 3,
+        epoch: None,
+    };
+    let none = lane.attest(binder(3)).await.unwrap();
+    let stated = epoch_of(&none);
+    assert_eq!(
+        (stated.gpu_epoch, stated.gpu_digest, none.evidence.gpu),
+        (3, None, None)
+    );
+    // Each statement is a seed to come.
+    let statements = attester.statements.lock().unwrap();
+    let digests: Vec<_> = statements.iter().map(StatementBytes::digest).collect();
+    assert_eq!(*gpus.stated.lock().unwrap(), digests);
 }

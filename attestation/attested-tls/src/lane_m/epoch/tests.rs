@@ -51,13 +51,18 @@ fn every_session_proves_its_own_binder_in_a_padded_tree() {
     ] {
         let binders = binders(sessions);
         let batch = Batch::new(&binders).unwrap();
-        let statement = batch.statement(&facts(), 9, StatementDigest::new([6; 32]));
+        let statement = batch.statement(
+            &facts(),
+            9,
+            StatementDigest::new([6; 32]),
+            &GpuSnapshot::default(),
+        );
         let stated = EpochStatement::decode(statement.as_bytes()).unwrap();
         assert_eq!(
             (stated.depth, stated.epoch, stated.previous),
             (depth, 9, StatementDigest::new([6; 32]))
         );
-        let granted: Vec<_> = batch.signed(statement.clone(), attestation()).collect();
+        let granted: Vec<_> = batch.signed(statement.clone(), attestation(), None).collect();
         assert_eq!(granted.len(), sessions);
         let mut salts = Vec::new();
         for (granted, binder) in granted.into_iter().zip(&binders) {
@@ -79,9 +84,14 @@ fn another_sessions_proof_does_not_hold() {
     let binders = binders(2);
     let batch = Batch::new(&binders).unwrap();
     let root = batch.tree.root();
-    let statement = batch.statement(&facts(), 0, StatementDigest::new([0; 32]));
+    let statement = batch.statement(
+        &facts(),
+        0,
+        StatementDigest::new([0; 32]),
+        &GpuSnapshot::default(),
+    );
     let first = batch
-        .signed(statement, attestation())
+        .signed(statement, attestation(), None)
         .next()
         .unwrap()
         .redeem()
