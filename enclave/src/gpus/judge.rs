@@ -73,6 +73,7 @@ impl GpuJudge {
             devices: &devices,
             endorsements: &endorsements,
             nonce: Some(*nonce),
+            nras: None,
         };
         let verdict = self.0.appraise_recorded_gpus(&recorded, clock::now());
         if verdict.decision == Decision::Accepted {
