@@ -79,7 +79,7 @@ fn standings(rims: &[AuthenticRim]) -> String {
     for rim in rims {
         let separator = if text.is_empty() { "" } else { "; " };
         text.push_str(separator);
-        text.push_str(rim.name());
+        text.push_str(rim.version());
         text.push_str(&standing(rim));
     }
     if text.is_empty() {

@@ -137,6 +137,7 @@ impl AuthenticRim {
     }
 
     /// `name` of the manifest: NVIDIA's have the family of chips here too.
+    #[cfg(test)]
     pub(crate) fn name(&self) -> &str {
         &self.verified.content.name
     }

@@ -26,6 +26,7 @@ const MAX_SHOWN: usize = 120;
 /// What a manifest says.
 #[derive(Debug)]
 pub(super) struct Content {
+    #[cfg_attr(not(test), expect(dead_code, reason = "read strictly, shown by no verdict"))]
     pub(super) name: String,
     #[cfg_attr(not(test), expect(dead_code, reason = "read strictly, shown by no verdict"))]
     pub(super) tag_id: String,
