@@ -3,12 +3,12 @@
 
 use bastide_attestation::{Decision, GpuSeedKind, Platform, Status, Verdict, binding, sha256};
 use bastide_attester::simulator::nvidia::{Encoding, GpuFaults, GpuOptions};
-use bastide_verifier::{CheckId, Policy, RecordedGpu, RecordedGpus, Scope, Verifier};
+use bastide_verifier::{CheckId, Policy, RecordedNras, Scope};
 
 use crate::support::gpu_policies::{self, EIGHT};
 use crate::support::gpus::Gpus;
 use crate::support::pki::Kind;
-use crate::support::{Case, NOW, policies};
+use crate::support::{Case, NOW, nras, policies};
 
 fn verdict(gpus: &Gpus, policy: &Policy) -> Verdict {
     Case::with_gpus(Kind::Genoa, gpus.part())
@@ -213,26 +213,20 @@ fn revocation_that_is_soft_or_off_is_said_to_be_left_out() {
 fn a_recorded_machine_is_judged_with_the_gpus_recorded_beside_it() {
     let made = Case::new(Kind::Genoa).make();
     let gpus = Gpus::one();
-    let devices: Vec<_> = gpus
-        .devices
-        .iter()
-        .map(|device| RecordedGpu {
-            report: &device.report,
-            chain: &device.chain,
-        })
-        .collect();
-    let recorded = RecordedGpus {
-        devices: &devices,
-        endorsements: &gpus.endorsements,
-        nonce: None,
-    };
-    let judged =
-        |policy: Policy, gpus| Verifier::new(policy).appraise_recorded_machine(&made.recorded(), gpus, NOW);
-    let verdict = judged(gpu_policies::with(&[]), Some(&recorded));
+    let verdict = gpus.recorded_verdict(&made, None, &gpu_policies::with(&[]));
     accepted(&verdict);
     assert_eq!(got(&verdict, "gpu.nonce").0, Status::Skip);
     assert_eq!(got(&verdict, "gpu.evidence").0, Status::Skip);
     // A policy without GPUs refuses what comes with some.
-    let refused = judged(policies::with(&[]), Some(&recorded));
+    let refused = gpus.recorded_verdict(&made, None, &policies::with(&[]));
     assert_eq!(refused.code, Some("gpu.evidence.not_expected"));
+    // NVIDIA's remote service says the same.
+    let token = nras::bundle(&verdict.gpus[0], NOW, |_, _| {});
+    let said = RecordedNras {
+        token: &token,
+        jwks: &nras::keys(),
+    };
+    let second = gpus.recorded_verdict(&made, Some(said), &gpu_policies::with(&[]));
+    accepted(&second);
+    assert_eq!(got(&second, "gpu.nras").0, Status::Pass);
 }
