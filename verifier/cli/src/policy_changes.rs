@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use crate::policy_document::PolicyDocument;
 
+mod gpu;
+
 /// Which way a change goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +64,7 @@ pub(crate) fn changes(old: &PolicyDocument, new: &PolicyDocument) -> Vec<Change>
     pair.floors();
     pair.bits("snp.guest_policy");
     pair.bits("snp.platform_info");
+    pair.gpu();
     pair.pins();
     pair.changes.sort_by(|one, other| {
         (one.direction, &one.key, &one.old, &one.new).cmp(&(
@@ -161,6 +164,7 @@ impl Pair<'_> {
                         if anchor.simulated { ", simulated" } else { "" }
                     )
                 })
+                .chain(gpu::roots(document))
                 .collect()
         };
         let (before, after) = (describe(self.old), describe(self.new));
@@ -253,11 +257,12 @@ impl Pair<'_> {
     }
 
     /// Pins by check and value. A set that `ignore` leaves out accepts all: that
-    /// it comes or goes is said by `ignore`.
+    /// it comes or goes is said by `ignore`, or of a whole section by its key.
     fn pins(&mut self) {
         let (old, new) = (self.old.policy.pins(), self.new.policy.pins());
         let ignored = |document: &PolicyDocument, check: &str| {
-            document.policy.ignored().iter().any(|ignored| ignored == check)
+            let without_gpus = check.starts_with("gpu.") && document.item("gpu").is_none();
+            without_gpus || document.policy.ignored().iter().any(|ignored| ignored == check)
         };
         for pin in &new {
             match old.iter().find(|other| is_same(other, pin)) {
@@ -324,11 +329,11 @@ fn describe(pin: &Pin) -> String {
 mod tests {
     use super::*;
 
-    fn document(text: &str) -> PolicyDocument {
+    pub(super) fn document(text: &str) -> PolicyDocument {
         PolicyDocument::parse(text.as_bytes().to_vec(), "test").unwrap()
     }
 
-    fn production() -> String {
+    pub(super) fn production() -> String {
         bastide_verifier::shipped::PRODUCTION.to_owned()
     }
 
@@ -354,8 +359,8 @@ mod tests {
                 Loosened,
             ),
             (
-                "\"snp.host_data\"]",
-                "\"snp.host_data\", \"snp.vmpl\"]",
+                "\"snp.host_data\", ",
+                "\"snp.host_data\", \"snp.vmpl\", ",
                 "ignore",
                 Loosened,
             ),

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::policy_source;
 
 /// Sets of pins: where each stands, the key of its value, and its check.
-pub(crate) const SETS: [Set; 6] = [
+pub(crate) const SETS: [Set; 8] = [
     Set {
         section: "snp",
         name: "launch",
@@ -51,6 +51,20 @@ pub(crate) const SETS: [Set; 6] = [
         value: "manifest",
         check: "model.manifest",
         what: "model manifests",
+    },
+    Set {
+        section: "gpu",
+        name: "devices",
+        value: "ueid",
+        check: "gpu.device",
+        what: "GPUs and NVSwitches",
+    },
+    Set {
+        section: "gpu",
+        name: "rims",
+        value: "sha256",
+        check: "gpu.rim.validity",
+        what: "reference manifests",
     },
 ];
 
@@ -156,6 +170,18 @@ impl PolicyDocument {
                 other => other.to_string().trim().to_owned(),
             })
             .collect()
+    }
+
+    /// The tables of the list at `a.b.c`, in either way to write them.
+    pub(crate) fn tables_at(&self, path: &str) -> Vec<&dyn TableLike> {
+        match self.item(path) {
+            Some(Item::ArrayOfTables(tables)) => tables.iter().map(|table| table as &dyn TableLike).collect(),
+            Some(Item::Value(Value::Array(values))) => values
+                .iter()
+                .filter_map(|value| value.as_inline_table().map(|table| table as &dyn TableLike))
+                .collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// The line of the key `a.b.c`, from 1; of the table if the key isn't there.

@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use crate::policy_document::{PolicyDocument, SETS, Set};
 
+mod gpu;
+
 /// Pins that end within this time are about to end.
 const SOON: u64 = 30 * 86_400;
 
 /// Every warning there is; never changed, only added.
-pub(crate) const IDS: [&str; 17] = [
+pub(crate) const IDS: [&str; 22] = [
     "lint.no_pin",
     "lint.none_current",
     "lint.one_release",
@@ -32,6 +34,11 @@ pub(crate) const IDS: [&str; 17] = [
     "lint.simulated",
     "lint.extra_root",
     "lint.report_version",
+    "lint.nvlink_plaintext",
+    "lint.gpu_count",
+    "lint.gpu_revocation",
+    "lint.rim_expiry",
+    "lint.no_minimum",
 ];
 
 /// A warning.
@@ -54,6 +61,7 @@ pub(crate) fn lint(document: &PolicyDocument, at: UnixTime) -> Vec<Warning> {
     };
     lint.head();
     lint.snp();
+    lint.gpu();
     for set in SETS {
         lint.set(&set);
     }
@@ -217,7 +225,7 @@ impl Lint<'_> {
             self.warn(
                 "lint.no_pin",
                 document.line(&path),
-                format!("no {} are pinned: every machine is refused", set.what),
+                format!("no {} are pinned: {}", set.what, consequence(set)),
             );
             return;
         }
@@ -239,8 +247,10 @@ impl Lint<'_> {
                 "lint.none_current",
                 document.entry_line(&path, 0),
                 format!(
-                    "none of the pinned {} counts at {}: every machine is refused",
-                    set.what, self.at
+                    "none of the pinned {} counts at {}: {}",
+                    set.what,
+                    self.at,
+                    consequence(set)
                 ),
             );
             return;
@@ -250,8 +260,9 @@ impl Lint<'_> {
                 "lint.all_end_soon",
                 document.entry_line(&path, 0),
                 format!(
-                    "the last pin of {} ends at {last}: from then on every machine is refused",
-                    set.what
+                    "the last pin of {} ends at {last}: from then on {}",
+                    set.what,
+                    consequence(set)
                 ),
             );
         }
@@ -273,6 +284,14 @@ impl Lint<'_> {
     }
 }
 
+/// What follows if none of a set counts.
+fn consequence(set: &Set) -> &'static str {
+    match set.name {
+        "rims" => "manifests whose signers expired are refused",
+        _ => "every machine is refused",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,7 +310,11 @@ mod tests {
         ids.into_iter().collect()
     }
 
-    fn production() -> String {
+    pub(super) fn has(text: &str, id: &str) -> bool {
+        ids(text).contains(&id)
+    }
+
+    pub(super) fn production() -> String {
         bastide_verifier::shipped::PRODUCTION.to_owned()
     }
 
@@ -314,7 +337,6 @@ mod tests {
 
     #[test]
     fn a_pin_that_is_alone_about_to_end_or_over_is_warned_about() {
-        let has = |text: &str, id: &str| ids(text).contains(&id);
         assert!(has(&production(), "lint.no_pin"));
         assert!(has(&pinned("2027-01-01", ""), "lint.one_release"));
         assert!(!has(&pinned("2027-01-01", "v2"), "lint.one_release"));

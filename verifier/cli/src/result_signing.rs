@@ -128,7 +128,16 @@ mod tests {
     use bastide_verifier::CheckId;
 
     /// Checks that no claim of AR4SI is about; they still decide.
-    const APART: [&str; 3] = ["snp.memory_bus", "session.binding", "gpu.evidence"];
+    const APART: [&str; 8] = [
+        "snp.memory_bus",
+        "session.binding",
+        "gpu.evidence",
+        "gpu.nonce",
+        "gpu.nvlink",
+        "gpu.settings",
+        "gpu.same_machine",
+        "gpu.nras",
+    ];
 
     #[test]
     fn every_check_of_the_verifier_is_part_of_a_claim_or_known_not_to_be() {

@@ -9,6 +9,8 @@ mod adversarial;
 mod azure;
 mod azure_real;
 mod exhaustive;
+mod gpu_accepted;
+mod gpu_policy_files;
 mod gpu_real;
 mod oracle;
 mod policy_decisions;

@@ -4,11 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bastide_attestation::nvidia::{DeviceEvidence, GpuEndorsements, GpuEvidence};
-use bastide_attestation::{BootId, GpuPart, UnixTime, binding};
+use bastide_attestation::{BootId, GpuPart, UnixTime, Verdict, binding};
 use bastide_attester::simulator::nvidia::{GpuOptions, SimulatedGpus};
+use bastide_verifier::{Policy, RecordedGpu, RecordedGpus, RecordedNras, Verifier};
 
 use super::gpu_pki::Made;
-use super::{BOOT_ID, NOW};
+use super::{BOOT_ID, Made as Processor, NOW};
 
 /// Number of the test's challenge to GPUs.
 pub(crate) const GPU_EPOCH: u64 = 0;
@@ -74,6 +75,32 @@ impl Gpus {
             seed: self.seed,
             endorsements: self.endorsements.clone(),
         }
+    }
+
+    /// The verdict on a recorded report with these GPUs beside it, and with what
+    /// NVIDIA's remote service said, at [`NOW`].
+    pub(crate) fn recorded_verdict(
+        &self,
+        processor: &Processor,
+        nras: Option<RecordedNras<'_>>,
+        policy: &Policy,
+    ) -> Verdict {
+        let devices: Vec<_> = self
+            .devices
+            .iter()
+            .map(|device| RecordedGpu {
+                report: &device.report,
+                chain: &device.chain,
+            })
+            .collect();
+        let recorded = RecordedGpus {
+            devices: &devices,
+            endorsements: &self.endorsements,
+            nonce: None,
+            nras,
+        };
+        let verifier = Verifier::new(policy.clone());
+        verifier.appraise_recorded_machine(&processor.recorded(), Some(&recorded), NOW)
     }
 
     /// A device's certificates, leaf first, DER.

@@ -10,6 +10,7 @@ pub(crate) mod gpu_signing;
 pub(crate) mod gpu_vectors;
 pub(crate) mod gpus;
 pub(crate) mod keys;
+pub(crate) mod nras;
 pub(crate) mod pki;
 pub(crate) mod policies;
 pub(crate) mod report;

@@ -187,6 +187,45 @@ fn evidence_is_verified_and_shown_and_pinned_only_when_somebody_says_yes() {
 }
 
 #[test]
+fn gpus_and_manifests_are_pinned_by_identity_and_by_digest() {
+    let policy = Policy::of("regulated");
+    let (one, two) = ("4711", "460154561420146014");
+    let pinned = policy.pin(&["--gpu", one, "--gpu", two]);
+    assert_eq!(pinned.code, 0, "{pinned:?}");
+    let text = policy.text();
+    assert!(
+        text.contains("[[gpu.devices]]\nueid = \"4711\"\n") && !text.contains("devices = []"),
+        "{text}"
+    );
+    refused(&policy.pin(&["--gpu", one]), 30, "policy.malformed");
+    refused(&policy.pin(&["--gpu", "0x4711"]), 30, "policy.malformed");
+    assert_eq!(policy.text(), text);
+
+    // A manifest's digest, or the file that it is of; only where they are pinned.
+    let file = policy.file("rim.xml", "<SoftwareIdentity/>");
+    refused(&policy.pin(&["--rim", &file]), 30, "policy.malformed");
+    let text = text.replace("rim_expiry = \"strict\"", "rim_expiry = \"pinned\"\nrims = []");
+    policy.file("ours.toml", &text);
+    let pinned = policy.pin(&["--rim", &file, "--rim", &"ab".repeat(32)]);
+    assert_eq!(pinned.code, 0, "{pinned:?}");
+    let digest = hex::encode(bastide_attestation::sha256(&[b"<SoftwareIdentity/>"]));
+    let text = policy.text();
+    for digest in [digest, "ab".repeat(32)] {
+        assert!(text.contains(&format!("sha256 = \"{digest}\"")), "{text}");
+    }
+    assert_eq!(policy.pin(&["--rim", "no-such-file.xml"]).code, 2);
+}
+
+#[test]
+fn what_evidence_says_of_its_gpus_is_pinned_only_if_it_says_something() {
+    let policy = Policy::of("development");
+    let genoa = simulated("genoa.cmw");
+    let none = policy.pin(&["--evidence", &genoa, "--what", "gpu", "--at", AT]);
+    refused(&none, 2, "policy.pin_evidence");
+    assert!(none.stderr.contains("[gpu]"), "{none:?}");
+}
+
+#[test]
 fn lint_warns_by_line_and_refuses_where_that_is_asked_for() {
     let policy = Policy::of("production");
     let human = run(&["policy", "lint", &policy.path]);

@@ -4,7 +4,8 @@
 use bastide_attestation::nvidia::GpuEndorsements;
 use bastide_attestation::{UnixTime, Verdict, binding, sha256};
 use bastide_attester::simulator::nvidia::{Encoding, GpuFaults, GpuOptions};
-use bastide_verifier::{Policy, Rejection};
+use bastide_verifier::{Policy, RecordedNras, Rejection};
+use serde_json::Value;
 
 use crate::support::der::integer;
 use crate::support::gpu_pki::{
@@ -15,7 +16,7 @@ use crate::support::gpu_policies::{self, EIGHT};
 use crate::support::gpu_signing;
 use crate::support::gpus::Gpus;
 use crate::support::pki::Kind;
-use crate::support::{Case, NOW, policies};
+use crate::support::{Case, NOW, nras, policies};
 
 const DAY: u64 = 86_400;
 /// Where the response begins in a report.
@@ -501,7 +502,71 @@ pub(super) fn cases() -> Vec<(Rejection, &'static str, Verdict)> {
     cases.extend(sessions(&good, &policy));
     cases.extend(machines());
     cases.extend(others(&good, &policy));
+    cases.extend(second_opinions(&good, &policy));
     cases
+}
+
+/// What NVIDIA's remote service said of a GPU that is good.
+fn second_opinions(good: &Gpus, policy: &Policy) -> Vec<(Rejection, &'static str, Verdict)> {
+    use Rejection as R;
+    let processor = Case::new(Kind::Genoa).make();
+    let keys = nras::keys();
+    let said = |token: &[u8], jwks: &[u8]| {
+        good.recorded_verdict(&processor, Some(RecordedNras { token, jwks }), policy)
+    };
+    let facts = &good.recorded_verdict(&processor, None, policy).gpus[0];
+    let bundle =
+        |at: UnixTime, change: fn(&mut Value, &mut Value)| said(&nras::bundle(facts, at, change), &keys);
+    let other = other_machine().recorded_verdict(&processor, None, policy);
+    let mut elsewhere = other.gpus[0].clone();
+    elsewhere.insert("nonce", facts["nonce"].clone());
+    vec![
+        (R::NrasInvalid, "no token", said(b"{}", &keys)),
+        (
+            R::NrasInvalid,
+            "no key",
+            said(&nras::bundle(facts, NOW, |_, _| {}), b"{\"keys\":[]}"),
+        ),
+        (
+            R::NrasInvalid,
+            "an answer to another challenge",
+            bundle(NOW, |overall, _| overall["eat_nonce"] = "ab".repeat(32).into()),
+        ),
+        (
+            R::NrasInvalid,
+            "a token of somebody else's",
+            bundle(NOW, |overall, _| overall["iss"] = "https://example.com".into()),
+        ),
+        (
+            R::NrasInvalid,
+            "a token of yesterday",
+            bundle(UnixTime::from_secs(NOW.as_secs() - DAY), |_, _| {}),
+        ),
+        (
+            R::NrasDisagrees,
+            "the service refused",
+            bundle(NOW, |overall, _| {
+                overall["x-nvidia-overall-att-result"] = false.into();
+            }),
+        ),
+        (
+            R::NrasDisagrees,
+            "the service found other measurements",
+            bundle(NOW, |_, device| device["measres"] = "fail".into()),
+        ),
+        (
+            R::NrasDisagrees,
+            "another driver",
+            bundle(NOW, |_, device| {
+                device["x-nvidia-gpu-driver-version"] = "580.159.04".into();
+            }),
+        ),
+        (
+            R::NrasDisagrees,
+            "another machine's GPU",
+            said(&nras::bundle(&elsewhere, NOW, |_, _| {}), &keys),
+        ),
+    ]
 }
 
 /// What a statement says of GPUs, and what was sent.

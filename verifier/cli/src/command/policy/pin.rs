@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bastide_attestation::{UnixTime, Verdict};
+use bastide_attestation::nvidia::MAX_RIM_BYTES;
+use bastide_attestation::{UnixTime, Verdict, sha256};
 use bastide_verifier::{Policy, Verifier};
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -35,8 +36,10 @@ Examples:
   bastide policy pin ours.toml --from pins.toml
   bastide policy pin ours.toml --launch \"$MEASUREMENT\" --release v0.3.1 \\
       --not-before 2026-12-01 --not-after 2027-06-30 --reason 'reviewed, ticket 4711' --dry-run
-  bastide policy pin ours.toml --evidence evidence.cmw --what launch,manifest,chip \\
+  bastide policy pin ours.toml --evidence evidence.cmw --what launch,manifest,chip,gpu \\
       --not-before 2026-12-01 --not-after 2027-06-30 --reason 'our own node' --yes
+  bastide policy pin ours.toml --rim NV_GPU_DRIVER_GH100_550.90.07.xml \\
+      --not-before 2026-12-01 --not-after 2027-02-28 --reason 'not signed again yet, ticket 4712'
 
 {}", exit::HELP))]
 pub(super) struct Arguments {
@@ -64,6 +67,12 @@ pub(super) struct Arguments {
     /// Digest of an author key, 96 hexadecimal digits; may be repeated
     #[arg(long, value_name = "HEX")]
     author_key: Vec<String>,
+    /// A GPU or NVSwitch by its ueid, in decimal digits; may be repeated
+    #[arg(long, value_name = "UEID")]
+    gpu: Vec<String>,
+    /// A GPU's reference manifest: the file, or its SHA-256 as 64 hexadecimal digits; may be repeated
+    #[arg(long, value_name = "FILE|HEX")]
+    rim: Vec<String>,
     /// Evidence to pin: an envelope, or a folder with report.bin and vcek.der or vlek.der
     #[arg(long, value_name = "FILE|DIR")]
     evidence: Option<PathBuf>,
@@ -117,6 +126,8 @@ enum What {
     HostData,
     /// The key that signed the ID block.
     IdKey,
+    /// Every GPU and NVSwitch.
+    Gpu,
 }
 
 impl What {
@@ -127,19 +138,39 @@ impl What {
             Self::Chip => "chips",
             Self::HostData => "host_data",
             Self::IdKey => "id_keys",
+            Self::Gpu => "devices",
         };
         SETS.into_iter().find(|set| set.name == name)
     }
 
-    /// The value in a verdict's authenticated facts.
-    fn of(self, verdict: &Verdict) -> Option<&String> {
-        let snp = verdict.snp.as_ref();
+    /// The values in a verdict's authenticated facts; none if it has no such fact.
+    fn of(self, verdict: &Verdict) -> Vec<String> {
+        let of_report = |fact| verdict.snp.as_ref().and_then(|snp| snp.get(fact));
+        let one = match self {
+            Self::Launch => of_report("measurement"),
+            Self::Chip => of_report("chip_id"),
+            Self::HostData => of_report("host_data"),
+            Self::IdKey => of_report("id_key_digest"),
+            Self::Manifest => verdict.session.as_ref().and_then(|session| session.get("model")),
+            Self::Gpu => {
+                let gpus = verdict.gpus.iter();
+                return gpus.filter_map(|gpu| gpu.get("ueid").cloned()).collect();
+            }
+        };
+        one.cloned().into_iter().collect()
+    }
+
+    /// Why a verdict on authentic evidence has no such fact.
+    const fn lacking(self) -> (&'static str, &'static str) {
         match self {
-            Self::Launch => snp?.get("measurement"),
-            Self::Chip => snp?.get("chip_id"),
-            Self::HostData => snp?.get("host_data"),
-            Self::IdKey => snp?.get("id_key_digest"),
-            Self::Manifest => verdict.session.as_ref()?.get("model"),
+            Self::Gpu => (
+                "the evidence is of no GPU, or of none that is authentic",
+                "leave `gpu` out of --what; or give evidence of a machine with GPUs, and a policy with a [gpu] section",
+            ),
+            _ => (
+                "the evidence has no statement that its report vouches for, so it names no model",
+                "leave `manifest` out of --what, or give the envelope instead of the report",
+            ),
         }
     }
 }
@@ -188,8 +219,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         return Ok(exit::ACCEPTED);
     }
     if pins.is_empty() {
-        return Err(Fault::usage("usage", "nothing to pin was named")
-            .with_remedy("say --from, --launch, --manifest, --chip, --host-data, --id-key or --evidence"));
+        return Err(Fault::usage("usage", "nothing to pin was named").with_remedy(
+            "say --from, --launch, --manifest, --chip, --host-data, --id-key, --gpu, --rim or --evidence",
+        ));
     }
     let text = policy_edit::add(before.text(), &pins)?;
     // Whatever can't be a policy is never written.
@@ -209,6 +241,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
 }
 
 fn typed(arguments: &Arguments, terms: &Terms) -> Result<Vec<NewPin>, Fault> {
+    let rims: Vec<String> = arguments
+        .rim
+        .iter()
+        .map(|named| rim(named))
+        .collect::<Result<_, _>>()?;
     let mut pins = Vec::new();
     for (name, values) in [
         ("launch", &arguments.launch),
@@ -217,6 +254,8 @@ fn typed(arguments: &Arguments, terms: &Terms) -> Result<Vec<NewPin>, Fault> {
         ("host_data", &arguments.host_data),
         ("id_keys", &arguments.id_key),
         ("author_keys", &arguments.author_key),
+        ("devices", &arguments.gpu),
+        ("rims", &rims),
     ] {
         for set in SETS.into_iter().filter(|set| set.name == name) {
             for value in values {
@@ -225,6 +264,15 @@ fn typed(arguments: &Arguments, terms: &Terms) -> Result<Vec<NewPin>, Fault> {
         }
     }
     Ok(pins)
+}
+
+/// The digest of a manifest: what was given if it is one, or of the file.
+fn rim(named: &str) -> Result<String, Fault> {
+    if named.len() == 64 && named.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(named.to_owned());
+    }
+    let bytes = file::read(Path::new(named), MAX_RIM_BYTES)?;
+    Ok(hex::encode(sha256(&[&bytes])))
 }
 
 /// What authentic evidence says of itself, shown before anything else is done.
@@ -287,14 +335,14 @@ fn pins_of(verdict: &Verdict, what: &[What], terms: &Terms) -> Result<Vec<NewPin
     }
     let mut pins = Vec::new();
     for what in what {
-        let (Some(set), Some(value)) = (what.set(), what.of(verdict)) else {
-            return Err(Fault::usage(
-                "policy.pin_evidence",
-                "the evidence has no statement that its report vouches for, so it names no model",
-            )
-            .with_remedy("leave `manifest` out of --what, or give the envelope instead of the report"));
+        let values = what.of(verdict);
+        let Some(set) = what.set().filter(|_| !values.is_empty()) else {
+            let (why, remedy) = what.lacking();
+            return Err(Fault::usage("policy.pin_evidence", why).with_remedy(remedy));
         };
-        pins.push(terms.pin(set, value.clone())?);
+        for value in values {
+            pins.push(terms.pin(set, value)?);
+        }
     }
     Ok(pins)
 }
@@ -352,7 +400,40 @@ fn report(
 
 #[cfg(test)]
 mod tests {
-    use super::moment;
+    use super::{Terms, What, moment, pins_of};
+    use bastide_attestation::{Decision, UnixTime};
+
+    #[test]
+    fn every_device_of_a_verdict_is_pinned_and_none_is_an_error() {
+        let mut verdict =
+            crate::gate::without_evidence(Decision::Accepted, "x", String::new(), UnixTime::from_secs(0));
+        verdict.snp = Some([("chip_id", "ab".to_owned())].into());
+        let terms = Terms {
+            not_before: "2026-12-01".parse().ok(),
+            not_after: "2027-06-30".parse().ok(),
+            reason: Some("ticket 4711".to_owned()),
+            ..Terms::default()
+        };
+        let fault = pins_of(&verdict, &[What::Gpu], &terms).unwrap_err();
+        assert_eq!(fault.code, "policy.pin_evidence");
+        verdict.gpus = ["4711", "4712"]
+            .map(|ueid| [("ueid", ueid.to_owned())].into())
+            .to_vec();
+        let pins = pins_of(&verdict, &[What::Chip, What::Gpu], &terms).unwrap();
+        let pins: Vec<_> = pins
+            .iter()
+            .map(|pin| (pin.set.path(), pin.value.as_str()))
+            .collect();
+        let path = |path: &str| path.to_owned();
+        assert_eq!(
+            pins,
+            [
+                (path("snp.chips"), "ab"),
+                (path("gpu.devices"), "4711"),
+                (path("gpu.devices"), "4712")
+            ]
+        );
+    }
 
     #[test]
     fn a_time_without_its_offset_is_no_moment() {
