@@ -8,7 +8,6 @@
 //! is accepted that real evidence doesn't need, and nothing panics.
 
 mod hcl;
-mod json;
 mod key;
 mod pcr;
 mod quote;

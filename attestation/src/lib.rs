@@ -43,6 +43,7 @@ mod digest;
 mod ear;
 mod evidence;
 mod hash;
+mod json;
 mod manifest;
 mod merkle;
 mod reader;
@@ -67,6 +68,7 @@ pub use evidence::{
     GpuPartError, MAX_ENVELOPE_BYTES, Platform, PlatformEvidence, REQUEST_MEDIA_TYPE, TpmQuote, Untrusted,
 };
 pub use hash::{sha256, sha384, sha512};
+pub use json::{Json, JsonError};
 pub use manifest::ModelManifest;
 pub use merkle::{InclusionProof, MAX_DEPTH, MerkleError, PERMITTED_DEPTHS, Tree};
 pub use receipt::{

@@ -4,14 +4,16 @@
 
 use bastide_attestation::nvidia::Family;
 use bastide_attestation::snp::{Generation, SigningKey};
-use bastide_attestation::{UnixTime, binding};
+use bastide_attestation::{GpuNonce, UnixTime, binding, sha256};
 
 use crate::anchors::Pin;
 use crate::certificate::{Certificate, common_name};
 use crate::crl::RevocationList;
 use crate::crypto::Crypto;
+use crate::hexadecimal;
 use crate::memo::Memo;
-use crate::nvidia::{self, DeviceAnchor, DeviceTrust, firmware_id, verify_chain};
+use crate::nvidia::nras::{NrasExpectation, NrasFault, NrasResult};
+use crate::nvidia::{self, DeviceAnchor, DeviceTrust, check_nras, firmware_id, verify_chain};
 use crate::pem::pem_certificates;
 use crate::snp::VekExtensions;
 
@@ -98,6 +100,87 @@ pub fn device_chain(bytes: &[u8]) {
     let leaf = &chain.leaf().certificate;
     assert!(leaf.require_end_entity().is_ok());
     let _ = firmware_id(leaf, chain.family);
+}
+
+/// What NVIDIA's service said, every signature taken for good. Three forms, by
+/// the first byte: `[` is a bundle, `{` is a key set; anything else is followed
+/// by a line of overall claims, in which 64 zeros stand for the digest of the
+/// device's token, and a line of that device's claims.
+pub fn nras(bytes: &[u8]) {
+    let jwks = format!(r#"{{"keys":[{{"kid":"k","kty":"EC","crv":"P-384","x":"{A64}","y":"{A64}"}}]}}"#);
+    match bytes {
+        [] => {}
+        [b'[', ..] => require_asked_for(nras_verdict(bytes, jwks.as_bytes())),
+        [b'{', ..] => assert!(nras_verdict(b"[]", bytes).is_err()),
+        [_, claims @ ..] => {
+            let claims = String::from_utf8_lossy(claims);
+            let (overall, device) = claims.split_once('\n').unwrap_or_default();
+            let device = token(device);
+            let digest = hexadecimal::encode(sha256(&[device.as_bytes()]));
+            let overall = token(&overall.replacen(&"0".repeat(64), &digest, 1));
+            let bundle = format!(r#"[["JWT","{overall}"],{{"GPU-0":"{device}"}}]"#);
+            require_asked_for(nras_verdict(bundle.as_bytes(), jwks.as_bytes()));
+        }
+    }
+}
+
+/// 48 bytes of zeros.
+const A64: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// The time of the seeds.
+const NRAS_NOW: u64 = 1_756_168_926;
+
+fn nras_verdict(bundle: &[u8], jwks: &[u8]) -> Result<NrasResult, NrasFault> {
+    let expected = NrasExpectation {
+        nonce: GpuNonce::new([0x4d; 32]),
+        gpus: 1,
+        now: UnixTime::from_secs(NRAS_NOW),
+        skew: 60,
+    };
+    check_nras(bundle, jwks, &expected, &Credulous)
+}
+
+/// One device, named as is allowed, and tokens that are valid now.
+fn require_asked_for(verdict: Result<NrasResult, NrasFault>) {
+    match verdict {
+        Ok(result) => {
+            assert_eq!(result.devices.len(), 1);
+            assert!(result.issued.as_secs() <= NRAS_NOW + 60);
+            assert!(result.expires.as_secs() > NRAS_NOW - 60);
+            for device in &result.devices {
+                assert!(device.name.starts_with("GPU-") && device.name.len() <= 7);
+                for text in [&device.ueid, &device.driver, &device.vbios, &device.hwmodel] {
+                    assert!(matches!(text.len(), 1..=128) && text.is_ascii());
+                }
+            }
+        }
+        // Foreign text is cut and filtered.
+        Err(fault) => assert!(!fault.to_string().contains(char::is_control)),
+    }
+}
+
+/// A token of these claims, with a signature of nobody.
+fn token(claims: &str) -> String {
+    // {"alg":"ES384","kid":"k"}
+    let header = "eyJhbGciOiJFUzM4NCIsImtpZCI6ImsifQ";
+    format!("{header}.{}.{A64}{A64}", base64url(claims.as_bytes()))
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group
+            .iter()
+            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3 - group.len()));
+        let sixes = [18, 12, 6, 0].map(|shift| bits >> shift & 63);
+        let digits = sixes
+            .iter()
+            .take(group.len() + 1)
+            .filter_map(|six| digits.get(usize::try_from(*six).ok()?));
+        text.extend(digits.map(|digit| char::from(*digit)));
+    }
+    text
 }
 
 /// Takes every signature for good.

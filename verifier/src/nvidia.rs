@@ -9,6 +9,7 @@
 //! - [`rim`]: reference integrity manifests, from bytes to an authentic one;
 //! - [`golden`]: measurements against the manifests;
 //! - [`revocation`] and [`ocsp`]: whether a certificate was revoked;
+//! - [`nras`]: what NVIDIA's own service said, where someone asked it;
 //! - [`topology`]: which devices make one machine;
 //! - [`versions`]: versions of driver and VBIOS, and which are too old.
 
@@ -22,6 +23,7 @@ mod fault;
 pub(crate) mod golden;
 mod manifests;
 mod names;
+pub(crate) mod nras;
 pub(crate) mod ocsp;
 pub(crate) mod revocation;
 mod revoked;
@@ -42,7 +44,7 @@ pub(crate) use topology::TopologyRules;
 pub(crate) use ueid::Ueid;
 pub(crate) use versions::{DriverRules, DriverVersion, VbiosMinimum, VbiosRules};
 #[cfg(fuzzing)]
-pub(crate) use {chain::verify_chain, dice::firmware_id};
+pub(crate) use {chain::verify_chain, dice::firmware_id, nras::check_nras};
 
 #[cfg(test)]
 mod tests;

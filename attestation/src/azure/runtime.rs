@@ -5,8 +5,8 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::json::Json;
 use super::key::{RsaKeyError, RsaPublicKey};
+use crate::json::Json;
 
 /// Name of the attestation key in `keys`.
 const AK: &str = "HCLAkPub";
@@ -59,9 +59,7 @@ impl RuntimeData {
     /// # Errors
     /// [`RuntimeDataError`] names the first fault.
     pub fn parse(bytes: &[u8]) -> Result<Self, RuntimeDataError> {
-        let document = Json::parse(bytes).map_err(|error| RuntimeDataError::Json {
-            reason: error.to_string(),
-        })?;
+        let document = Json::parse(bytes).map_err(|error| RuntimeDataError::Json { reason: error.reason })?;
         let keys = document
             .as_object()
             .and_then(|members| members.get("keys"))

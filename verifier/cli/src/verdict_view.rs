@@ -240,7 +240,12 @@ fn facts(verdict: &Verdict) -> Vec<Tree> {
         .session
         .iter()
         .map(|facts| named("facts of the statement", facts));
-    snp.chain(azure).chain(session).collect()
+    let gpus = verdict
+        .gpus
+        .iter()
+        .enumerate()
+        .map(|(index, facts)| named(&format!("facts of device {index}"), facts));
+    snp.chain(azure).chain(session).chain(gpus).collect()
 }
 
 /// What the verdict rests on and what it leaves out.

@@ -89,8 +89,8 @@ pub(crate) fn appraise_gpus(
         memo: trust.rims,
         now: trust.now,
     };
-    let rims = authenticate_rims(sources.rims, &rim_trust, ledger);
-    let matching = compare(&devices, &rims, ledger);
+    let (rims, all) = authenticate_rims(sources.rims, &rim_trust, ledger);
+    let matching = compare(&devices, (&rims, all), ledger);
     let answers = Answers {
         ocsp: sources.ocsp,
         crls: sources.crls,

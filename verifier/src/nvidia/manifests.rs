@@ -29,11 +29,12 @@ pub(crate) struct Matching<'r> {
 
 /// Reads every manifest that came. A bad one refuses the evidence, needed or
 /// not: whoever sends along what NVIDIA did not sign is not to be relied on.
+/// Gives the good ones, and whether all were.
 pub(crate) fn authenticate_rims(
     files: &[Vec<u8>],
     trust: &RimTrust<'_>,
     ledger: &mut Ledger,
-) -> Vec<AuthenticRim> {
+) -> (Vec<AuthenticRim>, bool) {
     let mut rims = Vec::with_capacity(files.len());
     let (mut altered, mut expired) = (None, None);
     for (index, file) in files.iter().enumerate() {
@@ -68,7 +69,8 @@ pub(crate) fn authenticate_rims(
             ),
         }
     }
-    rims
+    let all = altered.is_none() && expired.is_none();
+    (rims, all)
 }
 
 /// What it took for the manifests to be current.
@@ -113,10 +115,11 @@ const fn rejection_of(fault: &RimFault) -> Rejection {
 }
 
 /// Finds each device's manifests and compares its measurements with them.
-/// Records both checks; gives what matched, device by device, if all did.
+/// Records both checks; gives what matched, device by device, if all did. That
+/// one is missing is not said where a refused manifest (`all` is false) may be it.
 pub(crate) fn compare<'r>(
     devices: &[AuthenticDevice<'_, '_>],
-    rims: &'r [AuthenticRim],
+    (rims, all): (&'r [AuthenticRim], bool),
     ledger: &mut Ledger,
 ) -> Option<Vec<Matching<'r>>> {
     let mut matching = Vec::with_capacity(devices.len());
@@ -138,6 +141,7 @@ pub(crate) fn compare<'r>(
     }
     let id = CheckId::RimSelection;
     match &unfound {
+        Some((_, fault)) if !all && fault.rejection == Rejection::RimMissing => return None,
         Some((index, fault)) => {
             let got = sentence(format_args!("device {index}: {}", fault.got));
             let _ = ledger.fail(id, fault.rejection, id.expected(), got);

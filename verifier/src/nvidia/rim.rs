@@ -10,7 +10,7 @@
 //! Reads one profile, the one that every manifest NVIDIA published has; anything
 //! else is refused. Fetches nothing.
 
-mod base64;
+pub(super) mod base64;
 mod canonical;
 mod chain;
 mod error;

@@ -9,8 +9,10 @@ use bastide_verifier::{Policy, RecordedSnp, Verifier};
 use clap::Args;
 
 mod azure;
+mod gpu;
 
 use azure::AzureArgs;
+use gpu::{GpuArgs, RecordedFiles};
 
 use super::{endorsements, explain};
 use crate::console::Console;
@@ -33,6 +35,10 @@ Examples:
   bastide appraise --azure-evidence evidence.json --chain ask-ark.pem --policy azure.toml
   bastide appraise --hcl-report hcl.bin --vek vcek.pem --chain ask-ark.pem --policy azure.toml \\
       --tpm-quote quote.msg --tpm-signature quote.sig --tpm-pcrs pcrs.bin --quote-nonce 3a1f..
+  bastide appraise --gpu-report report.bin --gpu-chain chain.pem --rim driver.xml --rim vbios.xml \\
+      --ocsp 1.der --ocsp 2.der --policy ours.toml
+  bastide appraise --snp-report report.bin --vek vcek.der --chain ask-ark.pem --gpu-evidence gpus.json \\
+      --rim driver.xml --rim vbios.xml --gpu-nonce \"$NONCE\" --policy ours.toml
   bastide appraise --evidence evidence.cmw --policy ours.toml --sign-result auditor.key
   bastide appraise --explain snp.tcb.below_floor
 
@@ -43,7 +49,9 @@ pub(crate) struct Arguments {
         long,
         value_name = "FILE",
         group = "hardware",
-        required_unless_present_any = ["evidence", "explain", "azure_evidence", "hcl_report"]
+        required_unless_present_any = [
+            "evidence", "explain", "azure_evidence", "hcl_report", "gpu_report", "gpu_evidence"
+        ]
     )]
     snp_report: Option<PathBuf>,
     /// Certificate of the key that signed it (VCEK or VLEK), DER or PEM
@@ -72,6 +80,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     azure: AzureArgs,
     #[command(flatten)]
+    gpus: GpuArgs,
+    #[command(flatten)]
     policy: PolicyArgs,
     /// Judge as of this time (RFC 3339) instead of now
     #[arg(long, value_name = "TIME", value_parser = clock::parse)]
@@ -79,7 +89,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     result: ResultArgs,
     /// Explain a code and judge nothing
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["hardware", "evidence", "sign_result"])]
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["hardware", "evidence", "gpu_report", "gpu_evidence", "sign_result"])]
     explain: Option<String>,
 }
 
@@ -100,12 +110,17 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         .as_ref()
         .or(arguments.snp_report.as_ref())
         .or_else(|| arguments.azure.file())
+        .or_else(|| arguments.gpus.file())
         .map(|path| path.display().to_string())
         .unwrap_or_default();
-    let evidence = read_evidence(arguments);
-    let judged = match &evidence {
-        Ok(bytes) => judge(arguments, bytes, policy, at, console),
+    let gpus = arguments.gpus.read();
+    let evidence = match &gpus {
+        Ok(gpus) => read_evidence(arguments, gpus.as_ref()),
         Err(fault) => Err(fault.clone()),
+    };
+    let judged = match (&evidence, &gpus) {
+        (Ok(bytes), Ok(gpus)) => judge(arguments, bytes, gpus.as_ref(), policy, at, console),
+        (Err(fault), _) | (_, Err(fault)) => Err(fault.clone()),
     };
     let verdict = match judged {
         Ok(verdict) => {
@@ -134,25 +149,28 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     Ok(verdict.decision.exit_code())
 }
 
-/// What is appraised: the envelope, the raw report, or an Azure VM's. Read once, so that a
-/// signed result names what was judged.
-fn read_evidence(arguments: &Arguments) -> Result<Vec<u8>, Fault> {
+/// What is appraised: the envelope, the raw report, an Azure VM's, or GPUs alone.
+/// Read once, so that a signed result names what was judged.
+fn read_evidence(arguments: &Arguments, gpus: Option<&RecordedFiles>) -> Result<Vec<u8>, Fault> {
     if let Some(read) = arguments.azure.read() {
         return read;
     }
     match (&arguments.evidence, &arguments.snp_report) {
         (Some(path), _) => file::read(path, MAX_ENVELOPE_FILE_BYTES),
         (None, Some(path)) => report(path),
-        (None, None) => Err(Fault::usage(
-            "usage",
-            "--snp-report, --hcl-report, --azure-evidence or --evidence must be given",
-        )),
+        (None, None) => gpus.map(RecordedFiles::bytes).ok_or_else(|| {
+            Fault::usage(
+                "usage",
+                "--snp-report, --hcl-report, --azure-evidence, --gpu-report, --gpu-evidence or --evidence must be given",
+            )
+        }),
     }
 }
 
 fn judge(
     arguments: &Arguments,
     bytes: &[u8],
+    gpus: Option<&RecordedFiles>,
     policy: Policy,
     at: UnixTime,
     console: &Console,
@@ -165,6 +183,11 @@ fn judge(
             Ok(result) => result.verdict,
             Err(verdict) => *verdict,
         });
+    }
+    let devices = gpus.map(RecordedFiles::devices).unwrap_or_default();
+    let gpus = gpus.map(|gpus| gpus.recorded(&devices));
+    if let (Some(gpus), None, None) = (&gpus, &arguments.snp_report, arguments.azure.file()) {
+        return Ok(verifier.appraise_recorded_gpus(gpus, at));
     }
     let azure = arguments.azure.open(bytes)?;
     let report = azure.as_ref().map_or(bytes, |azure| azure.snp_report());
@@ -202,6 +225,12 @@ fn judge(
     let crl = arguments.crl.as_ref().map(|path| one(path)).transpose()?;
     let crl = crl.or(kept.crl);
     if let Some(azure) = azure {
+        if gpus.is_some() {
+            return Err(Fault::usage(
+                "usage",
+                "evidence of an Azure VM is judged without GPUs; give --gpu-report or --gpu-evidence in a call of its own",
+            ));
+        }
         let evidence = azure.recorded(&vek, &chain, crl.as_deref());
         return Ok(verifier.appraise_recorded_azure(&evidence, at));
     }
@@ -212,7 +241,7 @@ fn judge(
         crl: crl.as_deref(),
         report_data: arguments.report_data,
     };
-    Ok(verifier.appraise_recorded(&evidence, at))
+    Ok(verifier.appraise_recorded_machine(&evidence, gpus.as_ref(), at))
 }
 
 fn unreadable(fault: &Fault, (policy, digest): &(String, PolicyDigest), at: UnixTime) -> Verdict {

@@ -3,7 +3,7 @@
 
 /// The bytes of a text of base64 digits, at most `limit` of them; `None` for
 /// anything else, bits that are lost included.
-pub(super) fn decode(text: &str, limit: usize) -> Option<Vec<u8>> {
+pub(in crate::nvidia) fn decode(text: &str, limit: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let (mut bits, mut count, mut padding) = (0_u32, 0_u8, 0_u8);
     for byte in text.bytes().filter(|byte| *byte != b'\n') {

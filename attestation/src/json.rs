@@ -1,59 +1,102 @@
 //! JSON read strictly: a key twice in one object is an error at every depth
 //! (common readers keep the last one, others the first), and so is nesting
-//! beyond what the format needs. Keeps text, truth values and structure.
+//! beyond what the formats need. Keeps text, truth values, times and counts, and
+//! structure. How many bytes are read is the caller's to limit.
 
 use core::fmt;
 use std::collections::BTreeMap;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// Levels of arrays and objects. Azure's runtime data has three.
+/// Levels of arrays and objects. Azure's runtime data has three, NVIDIA's
+/// tokens and key sets have at most four.
 const MAX_DEPTH: usize = 8;
 
 /// A value, without the kinds that nobody here needs to tell apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Json {
+#[non_exhaustive]
+pub enum Json {
+    /// `true` or `false`.
     Bool(bool),
+    /// A whole number that is not negative, written without fraction or exponent.
+    Number(u64),
+    /// A string, its escapes resolved.
     Text(String),
+    /// An array.
     List(Vec<Self>),
+    /// An object; no key comes twice.
     Object(BTreeMap<String, Self>),
-    /// A number or `null`.
+    /// `null`.
+    Null,
+    /// Any other number.
     Other,
+}
+
+/// Why bytes are not one JSON document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not strict JSON: {reason}")]
+#[non_exhaustive]
+pub struct JsonError {
+    /// What is wrong, and where.
+    pub reason: String,
 }
 
 impl Json {
     /// Reads one document with nothing but white space around it.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+    ///
+    /// # Errors
+    /// [`JsonError`]: no JSON, a key twice in one object, too deep, or more that follows.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let value = Depth(MAX_DEPTH).deserialize(&mut reader)?;
-        reader.end()?;
-        Ok(value)
+        Depth(MAX_DEPTH)
+            .deserialize(&mut reader)
+            .and_then(|value| reader.end().map(|()| value))
+            .map_err(|error| JsonError {
+                reason: error.to_string(),
+            })
     }
 
-    pub(super) const fn as_object(&self) -> Option<&BTreeMap<String, Self>> {
+    /// The members of an object.
+    #[must_use]
+    pub const fn as_object(&self) -> Option<&BTreeMap<String, Self>> {
         match self {
             Self::Object(members) => Some(members),
             _ => None,
         }
     }
 
-    pub(super) fn as_list(&self) -> Option<&[Self]> {
+    /// The items of an array.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&[Self]> {
         match self {
             Self::List(items) => Some(items),
             _ => None,
         }
     }
 
-    pub(super) fn as_text(&self) -> Option<&str> {
+    /// A string.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(super) const fn as_bool(&self) -> Option<bool> {
+    /// A truth value.
+    #[must_use]
+    pub const fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A whole number that is not negative.
+    #[must_use]
+    pub const fn as_number(&self) -> Option<u64> {
+        match self {
+            Self::Number(value) => Some(*value),
             _ => None,
         }
     }
@@ -95,8 +138,8 @@ impl<'de> Visitor<'de> for Depth {
         Ok(Json::Other)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Json, E> {
-        Ok(Json::Other)
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Number(value))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
@@ -104,7 +147,7 @@ impl<'de> Visitor<'de> for Depth {
     }
 
     fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Other)
+        Ok(Json::Null)
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {
@@ -152,6 +195,18 @@ mod tests {
             assert!(fault(text).contains("twice"), "{text}");
         }
         assert!(Json::parse(br#"{"a":{"a":1},"b":[{"a":1},{"a":1}]}"#).is_ok());
+    }
+
+    #[test]
+    fn whole_numbers_are_kept_and_others_are_told_from_null() {
+        let parse = |text: &str| Json::parse(text.as_bytes()).unwrap();
+        assert_eq!(parse("0").as_number(), Some(0));
+        assert_eq!(parse("18446744073709551615").as_number(), Some(u64::MAX));
+        for text in ["-1", "1.0", "1e3", "18446744073709551616"] {
+            assert_eq!(parse(text), Json::Other, "{text}");
+        }
+        assert_eq!(parse(" null "), Json::Null);
+        assert_eq!(parse("\"1\"").as_number(), None);
     }
 
     #[test]
