@@ -5,7 +5,10 @@
 //! with evidence of one simulated GPU, as an enclave on the simulator sends it.
 //!
 //! With `gpus` also `gpu` (one, alone), `gpu-nvdaod` (the same in the newer
-//! encoding) and `gpu-ppcie` (eight, and four NVSwitches): `report-N.bin` and
+//! encoding), `gpu-ppcie` (eight, and four NVSwitches), and one alone with what
+//! its name says: `gpu-mismatch` (a measurement that its driver's manifest has
+//! not), `gpu-nvdec-off`, `gpu-expired` (its manifests' signer) and
+//! `gpu-revoked` (its own certificate). Below each lie `report-N.bin` and
 //! `chain-N.pem` of each device, manifests `rim-N.xml`, answers `ocsp-N.der`,
 //! and all of them in CBOR, `evidence.cbor` and `endorsements.cbor`. The nonce
 //! is that of the other recordings' boot, its GPU epoch, and a seed of 0x33.
@@ -16,7 +19,7 @@ use bastide_attestation::{
     Attester, Binder, BootId, EpochStatement, Evidence, GpuPart, GpuSeedKind, KeyThumbprint, ManifestDigest,
     PlatformEvidence, PolicyDigest, Salt, StatementDigest, TimeSource, Tree, UnixTime, binding, sha256,
 };
-use bastide_attester::simulator::nvidia::{Encoding, GpuOptions, SimulatedGpus};
+use bastide_attester::simulator::nvidia::{Encoding, GpuFaults, GpuOptions, SimulatedGpus};
 use bastide_attester::simulator::{AzureSimulator, Generation, Simulator, SimulatorOptions};
 
 const BOOT_ID: BootId = BootId::new([1; 16]);
@@ -51,10 +54,42 @@ fn record_gpus(folder: &Path, now: UnixTime) -> Result<(), Box<dyn core::error::
         driver: "620.12".to_owned(),
         ..GpuOptions::new(now)
     };
+    let faulty = |faults| GpuOptions {
+        faults,
+        ..GpuOptions::new(now)
+    };
     for (name, options) in [
         ("gpu", GpuOptions::new(now)),
         ("gpu-nvdaod", nvdaod),
         ("gpu-ppcie", GpuOptions::protected_pcie(now)),
+        (
+            "gpu-mismatch",
+            faulty(GpuFaults {
+                wrong_measurement: Some(21),
+                ..GpuFaults::default()
+            }),
+        ),
+        (
+            "gpu-nvdec-off",
+            faulty(GpuFaults {
+                nvdec_disabled: true,
+                ..GpuFaults::default()
+            }),
+        ),
+        (
+            "gpu-expired",
+            faulty(GpuFaults {
+                expired_rim_signer: true,
+                ..GpuFaults::default()
+            }),
+        ),
+        (
+            "gpu-revoked",
+            faulty(GpuFaults {
+                revoked: Some(1),
+                ..GpuFaults::default()
+            }),
+        ),
     ] {
         let gpus = SimulatedGpus::new(options)?;
         let (evidence, endorsements) = (gpus.evidence(&nonce)?, gpus.endorsements(now)?);

@@ -39,7 +39,23 @@ pub unsafe extern "C" fn bastide_free(pointer: *mut u8, length: usize) {
 pub unsafe extern "C" fn bastide_appraise(pointer: *const u8, length: usize) -> u64 {
     // SAFETY: the bytes are there and stay the same, by the caller's promise.
     let request = unsafe { core::slice::from_raw_parts(pointer, length) };
-    let answer = appraise(request).unwrap_or_else(|error| serde_json::json!({ "error": error }).to_string());
+    give(appraise(request))
+}
+
+/// The same for a request about GPUs.
+///
+/// # Safety
+/// `pointer` points to `length` bytes that nothing changes meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bastide_appraise_gpus(pointer: *const u8, length: usize) -> u64 {
+    // SAFETY: the bytes are there and stay the same, by the caller's promise.
+    let request = unsafe { core::slice::from_raw_parts(pointer, length) };
+    give(appraise_gpus(request))
+}
+
+/// Address and length of an answer, which is the caller's from now on.
+fn give(answer: Result<String, String>) -> u64 {
+    let answer = answer.unwrap_or_else(|error| serde_json::json!({ "error": error }).to_string());
     let answer = Box::into_raw(answer.into_bytes().into_boxed_slice());
     (answer.cast::<u8>() as u64) << 32 | answer.len() as u64
 }
@@ -48,12 +64,8 @@ fn appraise(request: &[u8]) -> Result<String, String> {
     let mut rest = request;
     let mut next = || part(&mut rest).ok_or("a request cut short");
     let (report, vek, chain, crl, policy) = (next()?, next()?, next()?, next()?, next()?);
-    let time = rest.try_into().map_err(|_| "a request without its time")?;
-    let mut certificates = chain;
-    let mut chain = Vec::new();
-    while !certificates.is_empty() {
-        chain.push(part(&mut certificates).ok_or("a chain cut short")?.to_vec());
-    }
+    let now = time(rest)?;
+    let chain = list(chain)?;
     let policy = Policy::parse(policy).map_err(|error| error.to_string())?;
     let evidence = RecordedSnp {
         report,
@@ -62,9 +74,50 @@ fn appraise(request: &[u8]) -> Result<String, String> {
         crl: (!crl.is_empty()).then_some(crl),
         report_data: None,
     };
-    let now = UnixTime::from_secs(u64::from_le_bytes(time));
     let verdict = Verifier::new(policy).appraise_recorded(&evidence, now);
     serde_json::to_string(&verdict).map_err(|error| error.to_string())
+}
+
+fn appraise_gpus(request: &[u8]) -> Result<String, String> {
+    let mut rest = request;
+    let mut next = || part(&mut rest).ok_or("a request cut short");
+    let (reports, chains, rims, ocsp, policy) = (next()?, next()?, next()?, next()?, next()?);
+    let now = time(rest)?;
+    let (reports, chains) = (list(reports)?, list(chains)?);
+    let devices: Vec<_> = reports
+        .iter()
+        .zip(&chains)
+        .map(|(report, chain)| RecordedGpu { report, chain })
+        .collect();
+    let endorsements = GpuEndorsements {
+        rims: list(rims)?,
+        ocsp: list(ocsp)?,
+        crls: Vec::new(),
+    };
+    let policy = Policy::parse(policy).map_err(|error| error.to_string())?;
+    let gpus = RecordedGpus {
+        devices: &devices,
+        endorsements: &endorsements,
+        nonce: None,
+        nras: None,
+    };
+    let verdict = Verifier::new(policy).appraise_recorded_gpus(&gpus, now);
+    serde_json::to_string(&verdict).map_err(|error| error.to_string())
+}
+
+/// What is left of a request: its time.
+fn time(rest: &[u8]) -> Result<UnixTime, String> {
+    let bytes = rest.try_into().map_err(|_| "a request without its time")?;
+    Ok(UnixTime::from_secs(u64::from_le_bytes(bytes)))
+}
+
+/// The parts inside a part.
+fn list(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let mut parts = Vec::new();
+    while !bytes.is_empty() {
+        parts.push(part(&mut bytes).ok_or("a list cut short")?.to_vec());
+    }
+    Ok(parts)
 }
 
 /// The next part of a request.

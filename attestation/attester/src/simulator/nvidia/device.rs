@@ -112,13 +112,20 @@ impl Device {
 
 /// One certificate in PEM \[RFC 7468\].
 fn pem(der: &[u8]) -> String {
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    let lines = base64_lines(der);
+    format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n")
+}
+
+/// Base64 in lines of 64 digits, each with its line feed \[RFC 7468 §2\]; in
+/// NVIDIA's manifests certificates are written so, too.
+pub(super) fn base64_lines(der: &[u8]) -> String {
+    let mut text = String::new();
     for (at, digit) in BASE64_STANDARD.encode(der).chars().enumerate() {
         if at > 0 && at % 64 == 0 {
             text.push('\n');
         }
         text.push(digit);
     }
-    text.push_str("\n-----END CERTIFICATE-----\n");
+    text.push('\n');
     text
 }

@@ -1,5 +1,6 @@
 //! Makes and signs reference integrity manifests in NVIDIA's profile \[TCG RIM
-//! Information Model; ISO/IEC 19770-2:2015; XML-Signature 1.1\], in one line.
+//! Information Model; ISO/IEC 19770-2:2015; XML-Signature 1.1\], in one line but for
+//! certificates.
 
 use aws_lc_rs::error::Unspecified;
 use base64::Engine as _;
@@ -8,6 +9,7 @@ use bastide_attestation::{UnixTime, sha384};
 
 use super::canonical::Tag;
 use super::certificate::{ORGANISATION, Purpose, issue, named};
+use super::device::base64_lines;
 use super::measurement::{Firmware, PLACES};
 use super::roots::Authority;
 use super::signer::Signer;
@@ -78,7 +80,7 @@ impl ManifestSigner {
             Authority::RimCa.certificate(),
             Authority::RimRoot.certificate(),
         ]
-        .map(|der| Tag::new("ds:X509Certificate").around(&BASE64_STANDARD.encode(der)))
+        .map(|der| Tag::new("ds:X509Certificate").around(&base64_lines(der)))
         .concat();
         let signature = Tag::new("ds:Signature").declaring("ds", DSIG).around(
             &[
