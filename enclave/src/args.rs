@@ -102,7 +102,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     pub nvml_library: Option<PathBuf>,
     /// Directory of what NVIDIA issued for the GPUs, to send along: *.xml (reference manifests),
-    /// *.ocsp or *.der (OCSP responses) and *.crl; read anew every minute. With --gpus nvml.
+    /// *.ocsp or *.der (OCSP responses) and *.crl, or what `bastide endorsements` keeps; read anew every minute. With --gpus nvml.
     #[arg(long, value_name = "DIR")]
     pub rim_dir: Option<PathBuf>,
     /// Policy whose [gpu] section the enclave judges its GPUs by before they may work; by default

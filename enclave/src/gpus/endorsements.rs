@@ -5,15 +5,21 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use bastide_attestation::nvidia::{GpuEndorsements, MAX_GPU_CRL_BYTES, MAX_OCSP_BYTES, MAX_RIM_BYTES};
+use bastide_attestation::nvidia::{
+    GpuEndorsements, GpuEvidence, MAX_GPU_CRL_BYTES, MAX_OCSP_BYTES, MAX_RIM_BYTES,
+};
+use bastide_endorsements::{Store, nvidia};
 
 use super::fault::GpuFault;
 
+/// How `bastide endorsements` begins the names of its files.
+const KEPT: [&str; 3] = ["nvidia-", "vcek-", "vlek-"];
 /// Most files, as many as an envelope takes.
 const MOST_FILES: usize = 96;
 
 /// A folder with files `*.xml` (manifests as published), `*.ocsp` or `*.der` (OCSP
-/// responses, DER) and `*.crl` (revocation lists, DER). Other files are left alone.
+/// responses, DER) and `*.crl` (revocation lists, DER), or a directory that
+/// `bastide endorsements` keeps. Other files are left alone.
 #[derive(Debug, Clone)]
 pub struct EndorsementFolder(PathBuf);
 
@@ -25,6 +31,11 @@ enum Kind {
 
 impl Kind {
     fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        // A kept directory's own: it says what is for which GPU.
+        if KEPT.iter().any(|prefix| name.starts_with(prefix)) {
+            return None;
+        }
         match path.extension()?.to_str()? {
             "xml" => Some(Self::Rim),
             "ocsp" | "der" => Some(Self::Ocsp),
@@ -47,6 +58,23 @@ impl EndorsementFolder {
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
         Self(path)
+    }
+
+    /// What lies in it now, by name, and of a kept directory what is for these GPUs.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_for(&self, evidence: &GpuEvidence) -> Result<GpuEndorsements, GpuFault> {
+        let mut endorsements = self.read()?;
+        // What is damaged or missing there, the appraisal says.
+        if let Ok(kept) = Store::open(&self.0).map(|store| nvidia::kept(&store, evidence))
+            && let Ok(kept) = kept
+        {
+            endorsements.rims.extend(kept.endorsements.rims);
+            endorsements.ocsp.extend(kept.endorsements.ocsp);
+            endorsements.crls.extend(kept.endorsements.crls);
+        }
+        Ok(endorsements)
     }
 
     /// What lies in it now, by name.
@@ -112,17 +140,40 @@ mod tests {
     use super::{EndorsementFolder, MOST_FILES};
     use crate::gpus::GpuFault;
     use bastide_attestation::nvidia::MAX_OCSP_BYTES;
+    use bastide_attestation::{GpuNonce, UnixTime};
+    use bastide_attester::simulator::nvidia::{GpuOptions, SimulatedGpus};
+    use bastide_endorsements::{Item, Store, nvidia};
 
     #[test]
     fn files_are_told_by_their_names_and_come_in_their_order() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b.xml", "a.xml", "c.ocsp", "d.der", "e.crl", "README", "f.pem"] {
+        let kept = ["nvidia-rim.X.xml", "vcek-genoa-crl.der"];
+        let plain = ["b.xml", "a.xml", "c.ocsp", "d.der", "e.crl", "README", "f.pem"];
+        for name in plain.into_iter().chain(kept) {
             std::fs::write(folder.path().join(name), name).unwrap();
         }
         let read = EndorsementFolder::new(folder.path().to_owned()).read().unwrap();
         assert_eq!(read.rims, [b"a.xml", b"b.xml"]);
         assert_eq!(read.ocsp, [&b"c.ocsp"[..], b"d.der"]);
         assert_eq!(read.crls, [b"e.crl"]);
+    }
+
+    #[test]
+    fn a_kept_directory_gives_what_is_for_these_gpus() {
+        let now = UnixTime::from_secs(1_795_651_200);
+        let gpus = SimulatedGpus::new(GpuOptions::new(now)).unwrap();
+        let evidence = gpus.evidence(&GpuNonce::new([1; 32])).unwrap();
+        let issued = gpus.endorsements(now).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let sources = nvidia::Sources::of(&evidence).unwrap();
+        for (wanted, rim) in sources.rims().zip(&issued.rims) {
+            let rim = nvidia::Endorsement::read(wanted.name(), rim).unwrap();
+            store.put_item(&Item::Nvidia(rim), now).unwrap();
+        }
+        let folder = EndorsementFolder::new(folder.path().to_owned());
+        assert!(folder.read().unwrap().is_empty());
+        assert_eq!(folder.read_for(&evidence).unwrap().rims, issued.rims);
     }
 
     #[test]

@@ -55,15 +55,15 @@ impl NvmlGpus {
     }
 
     fn judge(&self, collected: &CollectedGpus, appraise: &Appraise<'_>) -> Result<AppraisedGpus, GpuFault> {
-        let endorsements = match &self.endorsements {
-            None => Ok(Default::default()),
-            Some(folder) => folder.read(),
-        }?;
         let device = |device: &bastide_attester::nvml::CollectedDevice| DeviceEvidence {
             report: device.report.clone(),
             chain: device.chain.clone(),
         };
         let evidence = GpuEvidence::new(collected.devices.iter().map(device).collect())?;
+        let endorsements = match &self.endorsements {
+            None => Default::default(),
+            Some(folder) => folder.read_for(&evidence)?,
+        };
         appraise(evidence, endorsements)
     }
 
