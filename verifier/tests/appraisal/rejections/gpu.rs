@@ -1,22 +1,22 @@
 //! GPU evidence that is wrong in one way, and the code it is refused with.
 //! Data alone; the tests are in the module above.
 
-use bastide_attestation::nvidia::GpuEndorsements;
-use bastide_attestation::{UnixTime, Verdict, binding, sha256};
+use bastide_attestation::{UnixTime, Verdict, binding};
 use bastide_attester::simulator::nvidia::{Encoding, GpuFaults, GpuOptions};
-use bastide_verifier::{Policy, RecordedNras, Rejection};
-use serde_json::Value;
+use bastide_verifier::{Policy, Rejection};
 
 use crate::support::der::integer;
 use crate::support::gpu_pki::{
     BASIC_CONSTRAINTS, COMPOSITE_DEVICE_ID, DICE_TCB_INFO, FIELDS, KEY_USAGE, Made, composite_device_id,
     constraints, legacy, tcb_info,
 };
-use crate::support::gpu_policies::{self, EIGHT};
+use crate::support::gpu_policies;
 use crate::support::gpu_signing;
 use crate::support::gpus::Gpus;
 use crate::support::pki::Kind;
-use crate::support::{Case, NOW, nras, policies};
+use crate::support::{Case, NOW};
+
+mod verdicts;
 
 const DAY: u64 = 86_400;
 /// Where the response begins in a report.
@@ -24,8 +24,11 @@ const RESPONSE: usize = 37;
 /// Somewhere in the first measurement.
 const MEASUREMENT: usize = 60;
 
+/// Code, what is wrong, and what makes it so.
+type Cases<T> = &'static [(Rejection, &'static str, T)];
+
 /// Evidence of one simulated GPU, changed, under the tests' policy for it.
-const EVIDENCE: &[(Rejection, &str, fn(&mut Gpus))] = {
+const EVIDENCE: Cases<fn(&mut Gpus)> = {
     use Rejection as R;
     &[
         (R::GpuReportMalformed, "a byte too few", |g| {
@@ -157,7 +160,7 @@ const EVIDENCE: &[(Rejection, &str, fn(&mut Gpus))] = {
             });
         }),
         (R::GpuRevocationMissing, "no answer", |g| {
-            g.endorsements.ocsp.clear()
+            g.endorsements.ocsp.clear();
         }),
         (R::GpuRevocationMissing, "no answer about the GPU itself", |g| {
             let answers = std::mem::take(&mut g.endorsements.ocsp);
@@ -196,7 +199,7 @@ const EVIDENCE: &[(Rejection, &str, fn(&mut Gpus))] = {
 };
 
 /// A made-up GPU, changed before it is signed.
-const MADE: &[(Rejection, &str, fn(&mut Made))] = {
+const MADE: Cases<fn(&mut Made)> = {
     use Rejection as R;
     &[
         (R::GpuChainName, "a leaf of another stepping", |m| {
@@ -234,7 +237,7 @@ const MADE: &[(Rejection, &str, fn(&mut Made))] = {
             m.certificates[0].signer = 0;
         }),
         (R::GpuSignatureInvalid, "a report signed by the boot ROM", |m| {
-            m.signer = 1
+            m.signer = 1;
         }),
         (R::GpuOpaqueMalformed, "a field twice", |m| {
             let again = legacy(&FIELDS[..1]);
@@ -280,7 +283,7 @@ const MADE: &[(Rejection, &str, fn(&mut Made))] = {
 };
 
 /// Other options of the simulation.
-const SIMULATED: &[(Rejection, &str, fn(&mut GpuOptions))] = {
+const SIMULATED: Cases<fn(&mut GpuOptions)> = {
     use Rejection as R;
     &[
         (R::GpuMeasurementMismatch, "the driver measured otherwise", |o| {
@@ -306,7 +309,7 @@ const SIMULATED: &[(Rejection, &str, fn(&mut GpuOptions))] = {
             o.faults.revoked = Some(2);
         }),
         (R::GpuRevoked, "its family revoked", |o| {
-            o.faults.revoked = Some(3)
+            o.faults.revoked = Some(3);
         }),
         (R::GpuDriverBelow, "a driver that is older", |o| {
             o.driver = "580.159.02".to_owned();
@@ -331,7 +334,7 @@ const SIMULATED: &[(Rejection, &str, fn(&mut GpuOptions))] = {
 };
 
 /// One good GPU under another policy.
-const POLICIES: &[(Rejection, &str, &[(&str, &str)])] = {
+const POLICIES: Cases<&[(&str, &str)]> = {
     use Rejection as R;
     &[
         (R::GpuCount, "two GPUs asked for", &[("count = 1", "count = 2")]),
@@ -499,317 +502,11 @@ pub(super) fn cases() -> Vec<(Rejection, &'static str, Verdict)> {
         };
         cases.push((*rejection, *what, verdict(gpus, &gpu_policies::with(changes))));
     }
-    cases.extend(sessions(&good, &policy));
-    cases.extend(machines());
-    cases.extend(others(&good, &policy));
-    cases.extend(second_opinions(&good, &policy));
+    cases.extend(verdicts::sessions(&good, &policy));
+    cases.extend(verdicts::machines());
+    cases.extend(verdicts::others(&good, &policy));
+    cases.extend(verdicts::second_opinions(&good, &policy));
     cases
-}
-
-/// What NVIDIA's remote service said of a GPU that is good.
-fn second_opinions(good: &Gpus, policy: &Policy) -> Vec<(Rejection, &'static str, Verdict)> {
-    use Rejection as R;
-    let processor = Case::new(Kind::Genoa).make();
-    let keys = nras::keys();
-    let said = |token: &[u8], jwks: &[u8]| {
-        good.recorded_verdict(&processor, Some(RecordedNras { token, jwks }), policy)
-    };
-    let facts = &good.recorded_verdict(&processor, None, policy).gpus[0];
-    let bundle =
-        |at: UnixTime, change: fn(&mut Value, &mut Value)| said(&nras::bundle(facts, at, change), &keys);
-    let other = other_machine().recorded_verdict(&processor, None, policy);
-    let mut elsewhere = other.gpus[0].clone();
-    elsewhere.insert("nonce", facts["nonce"].clone());
-    vec![
-        (R::NrasInvalid, "no token", said(b"{}", &keys)),
-        (
-            R::NrasInvalid,
-            "no key",
-            said(&nras::bundle(facts, NOW, |_, _| {}), b"{\"keys\":[]}"),
-        ),
-        (
-            R::NrasInvalid,
-            "an answer to another challenge",
-            bundle(NOW, |overall, _| overall["eat_nonce"] = "ab".repeat(32).into()),
-        ),
-        (
-            R::NrasInvalid,
-            "a token of somebody else's",
-            bundle(NOW, |overall, _| overall["iss"] = "https://example.com".into()),
-        ),
-        (
-            R::NrasInvalid,
-            "a token of yesterday",
-            bundle(UnixTime::from_secs(NOW.as_secs() - DAY), |_, _| {}),
-        ),
-        (
-            R::NrasDisagrees,
-            "the service refused",
-            bundle(NOW, |overall, _| {
-                overall["x-nvidia-overall-att-result"] = false.into();
-            }),
-        ),
-        (
-            R::NrasDisagrees,
-            "the service found other measurements",
-            bundle(NOW, |_, device| device["measres"] = "fail".into()),
-        ),
-        (
-            R::NrasDisagrees,
-            "another driver",
-            bundle(NOW, |_, device| {
-                device["x-nvidia-gpu-driver-version"] = "580.159.04".into();
-            }),
-        ),
-        (
-            R::NrasDisagrees,
-            "another machine's GPU",
-            said(&nras::bundle(&elsewhere, NOW, |_, _| {}), &keys),
-        ),
-    ]
-}
-
-/// What a statement says of GPUs, and what was sent.
-fn sessions(good: &Gpus, policy: &Policy) -> Vec<(Rejection, &'static str, Verdict)> {
-    use Rejection as R;
-    let case = || Case::with_gpus(Kind::Genoa, good.part());
-    let live = |change: &dyn Fn(&mut Case), policy: &Policy| {
-        case().with(|case| change(case)).make().live_verdict(policy)
-    };
-    let without = policies::with(&[]);
-    let malformed = |bytes: &'static [u8]| {
-        move |case: &mut Case| {
-            case.statement.gpu_digest = Some(sha256(&[bytes]));
-            if let Some(part) = &mut case.gpu {
-                part.evidence = bytes.to_vec();
-            }
-        }
-    };
-    vec![
-        (
-            R::GpuNotExpected,
-            "GPUs under a policy for machines without",
-            live(&|_| {}, &without),
-        ),
-        (
-            R::GpuNotExpected,
-            "GPUs named and not sent under a policy for machines without",
-            live(&|case| case.gpu = None, &without),
-        ),
-        (
-            R::GpuNotExpected,
-            "GPUs sent and not named under a policy for machines without",
-            live(&|case| case.statement.gpu_digest = None, &without),
-        ),
-        (
-            R::GpuMissing,
-            "a machine without GPUs",
-            Case::new(Kind::Genoa).make().live_verdict(policy),
-        ),
-        (
-            R::GpuMissing,
-            "GPUs named and not sent",
-            live(&|case| case.gpu = None, policy),
-        ),
-        (
-            R::GpuMissing,
-            "GPUs sent and not named",
-            live(&|case| case.statement.gpu_digest = None, policy),
-        ),
-        (
-            R::GpuDigest,
-            "another machine's GPUs sent",
-            live(&|case| case.gpu = Some(other_machine().part()), policy),
-        ),
-        (
-            R::GpuDigest,
-            "one byte of the bundle altered",
-            live(
-                &|case| {
-                    if let Some(part) = &mut case.gpu {
-                        part.evidence[100] ^= 1;
-                    }
-                },
-                policy,
-            ),
-        ),
-        (
-            R::GpuEvidenceMalformed,
-            "a bundle that is no CBOR",
-            live(&malformed(b"\xff"), policy),
-        ),
-        (
-            R::GpuEvidenceMalformed,
-            "a bundle of no device",
-            live(&malformed(b"\x80"), policy),
-        ),
-        (
-            R::GpuNonceMismatch,
-            "GPUs of another GPU epoch",
-            live(&|case| case.statement.gpu_epoch += 1, policy),
-        ),
-        (
-            R::GpuNonceMismatch,
-            "GPUs of another boot",
-            live(
-                &|case| case.statement.boot_id = bastide_attestation::BootId::new([2; 16]),
-                policy,
-            ),
-        ),
-        (
-            R::GpuNonceMismatch,
-            "a seed that is not this tree's where it must be",
-            live(
-                &|case| case.statement.gpu_seed = bastide_attestation::GpuSeedKind::Strict,
-                policy,
-            ),
-        ),
-    ]
-}
-
-/// Machines of eight GPUs and four NVSwitches.
-fn machines() -> Vec<(Rejection, &'static str, Verdict)> {
-    use Rejection as R;
-    let policy = gpu_policies::with(&EIGHT);
-    let good = Gpus::eight();
-    let changed = |change: &dyn Fn(&mut Gpus)| {
-        let mut gpus = good.clone();
-        change(&mut gpus);
-        verdict(&gpus, &policy)
-    };
-    let other = Gpus::simulated(GpuOptions {
-        driver: "580.159.04".to_owned(),
-        ..GpuOptions::protected_pcie(NOW)
-    });
-    let elsewhere = Gpus::simulated(GpuOptions {
-        machine: 1,
-        ..GpuOptions::protected_pcie(NOW)
-    });
-    let duplicate = Gpus::simulated(GpuOptions {
-        faults: GpuFaults {
-            duplicate_device: true,
-            ..GpuFaults::default()
-        },
-        ..GpuOptions::protected_pcie(NOW)
-    });
-    vec![
-        (
-            R::GpuKind,
-            "a GPU's report under a switch's chain",
-            changed(&|gpus| gpus.devices[0].chain = gpus.devices[8].chain.clone()),
-        ),
-        (
-            R::GpuKind,
-            "a switch's report under a GPU's chain",
-            changed(&|gpus| gpus.devices[11].chain = gpus.devices[0].chain.clone()),
-        ),
-        (
-            R::GpuDuplicate,
-            "one GPU in two places",
-            verdict(&duplicate, &policy),
-        ),
-        (
-            R::GpuTopology,
-            "three switches",
-            changed(&|gpus| {
-                gpus.devices.pop();
-            }),
-        ),
-        (
-            R::GpuTopology,
-            "no switch",
-            changed(&|gpus| gpus.devices.truncate(8)),
-        ),
-        (
-            R::GpuTopology,
-            "another machine's switch",
-            changed(&|gpus| gpus.devices[11] = elsewhere.devices[11].clone()),
-        ),
-        (
-            R::GpuCount,
-            "seven GPUs",
-            changed(&|gpus| {
-                gpus.devices.remove(0);
-            }),
-        ),
-        (
-            R::GpuCount,
-            "switches alone",
-            changed(&|gpus| {
-                gpus.devices.drain(..8);
-            }),
-        ),
-        (
-            R::GpuModeMixed,
-            "one GPU with another driver",
-            changed(&|gpus| {
-                gpus.devices[7] = other.devices[7].clone();
-                gpus.endorsements.rims.push(other.endorsements.rims[0].clone());
-            }),
-        ),
-        (
-            R::RimMissing,
-            "no switch's manifest",
-            changed(&|gpus| {
-                gpus.endorsements.rims.pop();
-            }),
-        ),
-    ]
-}
-
-/// What takes another time or another source.
-fn others(good: &Gpus, policy: &Policy) -> Vec<(Rejection, &'static str, Verdict)> {
-    use Rejection as R;
-    let at = |seconds: u64| {
-        let answers = Gpus::answered(GpuOptions::new(NOW), UnixTime::from_secs(seconds));
-        let mut gpus = good.clone();
-        gpus.endorsements.ocsp = answers.endorsements.ocsp;
-        verdict(&gpus, policy)
-    };
-    // Of the same version, for NVSwitches.
-    let switches = Gpus::simulated(GpuOptions {
-        switch_bios: "96.00.9F.00.01".to_owned(),
-        ..GpuOptions::protected_pcie(NOW)
-    });
-    let mut other = good.clone();
-    other.endorsements.rims[1] = switches.endorsements.rims[2].clone();
-    let unstapled = Gpus {
-        endorsements: GpuEndorsements::default(),
-        ..good.clone()
-    };
-    let device = unpinned(good);
-    vec![
-        (
-            R::GpuRevocationStale,
-            "answers of two days ago",
-            at(NOW.as_secs() - 2 * DAY),
-        ),
-        (
-            R::GpuRevocationStale,
-            "answers of tomorrow",
-            at(NOW.as_secs() + DAY),
-        ),
-        (
-            R::RimOther,
-            "a switch's manifest of the VBIOS's version",
-            verdict(&other, policy),
-        ),
-        (R::RimMissing, "nothing stapled", verdict(&unstapled, policy)),
-        (R::PinNotCurrent, "a GPU's pin that ended", device),
-    ]
-}
-
-/// A policy that pinned the very GPU until yesterday.
-fn unpinned(good: &Gpus) -> Verdict {
-    let accepted = verdict(good, &gpu_policies::with(&[]));
-    let pin = format!(
-        "count = 1\ndevices = [{{ ueid = \"{}\", not_before = 2026-01-01, not_after = 2026-02-28, reason = \"t\" }}]",
-        accepted.gpus[0]["ueid"]
-    );
-    verdict(
-        good,
-        &gpu_policies::with(&[("\"gpu.device\", ", ""), ("count = 1", &pin)]),
-    )
 }
 
 #[test]
