@@ -74,11 +74,7 @@ fn an_enclave_does_not_start_unless_gpus_are_as_production_needs_them() {
         ("settings = 0 0 0 0", "gpus.nvml", "confidential computing is off"),
         ("settings = 2 1 1 0", "gpus.nvml", "developer tools are on"),
         ("settings = 2 1 0 0\ncount = 0", "gpus.nvml", "NVML sees no GPU"),
-        (
-            "settings = 2 1 0 0",
-            "gpu.report.malformed",
-            "policy `production`",
-        ),
+        ("settings = 2 1 0 0", "gpu.report.version", "policy `production`"),
     ] {
         let output = refused(folder.path(), &with_one_gpu(settings, &chain, &report));
         let message = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -143,7 +143,7 @@ fn a_file_of_entries_is_taken_over_with_what_it_says_itself() {
 #[test]
 fn evidence_is_verified_and_shown_and_pinned_only_when_somebody_says_yes() {
     let policy = Policy::of("development");
-    let text = policy.text().replace("ignore = [\"snp.chip_id\", \"snp.host_data\", \"model.manifest\"]", "ignore = [\"snp.host_data\"]")
+    let text = policy.text().replace("ignore = [\"snp.chip_id\", \"snp.host_data\", \"model.manifest\", \"gpu.device\"]", "ignore = [\"snp.host_data\", \"gpu.device\"]")
         .replace("[[snp.launch]]", "[[snp.chips]]\nchip_id = \"00000000000000ff\"\nnot_before = 2026-01-01\nnot_after = 2026-12-31\nreason = \"r\"\n\n[[snp.launch]]")
         + "\n[model]\nmanifests = []\n";
     std::fs::write(&policy.path, &text).unwrap();
