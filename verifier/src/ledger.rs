@@ -111,6 +111,7 @@ checks! {
     QuoteNonce = "azure.quote.nonce", Derived, "the quote's nonce is the statement's";
     Binding = "session.binding", Derived, "this session's leaf under the statement's root";
     StatementDebug = "session.debug", Asserted, "not a debug build";
+    Model = "model.manifest", Asserted, "a manifest that the policy lists";
     Gpu = "gpu.evidence", HardwareProven, "the evidence of GPUs that the statement names, if the policy asks for GPUs";
     GpuForm = "gpu.report.form", Derived, "SPDM measurements of a GPU or NVSwitch, every size exact";
     GpuNonce = "gpu.nonce", HardwareProven, "the nonce made of this boot, GPU epoch and seed";
@@ -134,7 +135,6 @@ checks! {
     GpuSettings = "gpu.settings", Asserted, "developer tools off, and GPUs opened only after they were appraised";
     SameMachine = "gpu.same_machine", Asserted, "GPUs in the machine that the processor's report is of";
     Nras = "gpu.nras", Asserted, "NVIDIA's remote service says the same";
-    Model = "model.manifest", Asserted, "a manifest that the policy lists";
 }
 
 /// What a verdict is about, which says what checks it has.

@@ -118,14 +118,16 @@ fn anchors(
     }
     for root in &roots.gpu_extra {
         let (device, rim) = extra(source, root, allow_simulated)?;
-        let known = devices
+        let nvidia = (DeviceAnchor::nvidia(), RimAnchor::nvidia());
+        let keys: Vec<_> = devices
             .iter()
-            .chain([&DeviceAnchor::nvidia()])
-            .any(|other| other.name == device.name || other.root.spki == device.root.spki)
-            || rims
-                .iter()
-                .chain([&RimAnchor::nvidia()])
-                .any(|other| other.root.spki == rim.root.spki);
+            .chain([&nvidia.0])
+            .map(|other| other.root.spki)
+            .chain(rims.iter().chain([&nvidia.1]).map(|other| other.root.spki))
+            .collect();
+        let known = devices.iter().any(|other| other.name == device.name)
+            || keys.contains(&device.root.spki)
+            || keys.contains(&rim.root.spki);
         if known {
             let message = "this name or key is pinned already";
             return Err(source.fault(PolicyFault::Duplicate, root, message));
