@@ -255,7 +255,9 @@ fn benchmark(criterion: &mut Criterion) {
             let [ours, alone] = medians(turn);
             let ratio = ours.as_secs_f64() / alone.as_secs_f64();
             let (work, count) = (remembers.name(), remembers as usize);
-            println!("  {work}, {name}: {ours:?} against {alone:?} of {count} verifications, {ratio:.3} times");
+            println!(
+                "  {work}, {name}: {ours:?} against {alone:?} of {count} verifications, {ratio:.3} times"
+            );
         }
     }
     steps(&subject);
@@ -280,7 +282,8 @@ fn steps(subject: &Subject) {
         assert!(accepts(&verifier, &subject.set));
         let ended = Instant::now();
         let made = witness.take();
-        let spent = |range: core::ops::Range<usize>| made[range].iter().map(|one| one.ended - one.began).sum();
+        let spent =
+            |range: core::ops::Range<usize>| made[range].iter().map(|one| one.ended - one.began).sum();
         let around = |range: core::ops::Range<usize>| -> Duration {
             range
                 .map(|index| {
@@ -332,11 +335,12 @@ fn revocation() {
         crypto,
     );
     assert!(accepts(&verifier, &with) && accepts(&verifier, &without));
-    let turn = || {
-        [&with, &without].map(|set| timed(|| assert!(accepts(&verifier, set))))
-    };
+    let turn = || [&with, &without].map(|set| timed(|| assert!(accepts(&verifier, set))));
     let [with, without] = medians(turn);
-    println!("  one OCSP answer, 2 signatures: {:?}", with.saturating_sub(without));
+    println!(
+        "  one OCSP answer, 2 signatures: {:?}",
+        with.saturating_sub(without)
+    );
 }
 
 /// The GPU with the answers about it.

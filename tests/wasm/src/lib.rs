@@ -8,9 +8,13 @@
 //! little-endian, and that many bytes; then the time, seconds since 1970, eight
 //! bytes, little-endian. The chain is certificates in that same form. An empty
 //! revocation list is none.
+//!
+//! A request about GPUs is the reports, the chains, the manifests and the OCSP
+//! answers, each a list in that form, then the policy and the time likewise.
 
 use bastide_attestation::UnixTime;
-use bastide_verifier::{Policy, RecordedSnp, Verifier};
+use bastide_attestation::nvidia::GpuEndorsements;
+use bastide_verifier::{Policy, RecordedGpu, RecordedGpus, RecordedSnp, Verifier};
 
 /// Gives `length` bytes, zeroed, for a request.
 #[unsafe(no_mangle)]
