@@ -20,7 +20,7 @@ pub enum GpuFault {
     Gpu(#[from] GpuError),
     /// GPUs were not opened, for the reason in it.
     #[error(transparent)]
-    Gate(Box<GateError<GpuFault>>),
+    Gate(Box<GateError<Self>>),
     /// The policy refuses the evidence.
     #[error(transparent)]
     Refused(#[from] GpuRefusal),
