@@ -258,6 +258,14 @@ impl<'a> Document<'a> {
 
 /// Requires characters of XML 1.0 §2.2, without CR.
 fn require_characters(text: &str) -> Result<(), XmlFault> {
+    // Nothing but letters, digits, signs and white space, as in NVIDIA's: at once.
+    if text.is_ascii()
+        && !text
+            .bytes()
+            .any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\n'))
+    {
+        return Ok(());
+    }
     for character in text.chars() {
         match character {
             '\t' | '\n' | ' '..='\u{fffd}' | '\u{10000}'.. => {}

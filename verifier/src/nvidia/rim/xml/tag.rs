@@ -118,11 +118,10 @@ fn attribute(rest: &str) -> Result<(Name<'_>, &str, &str), XmlFault> {
     let (value, after) = rest
         .split_once('"')
         .ok_or(XmlFault::Malformed("the end of an attribute's value"))?;
-    if value.contains('<') {
-        return Err(XmlFault::Malformed("no `<` in an attribute"));
-    }
-    if value.contains(['\t', '\n']) {
-        return Err(XmlFault::Forbidden("a tab or line feed in an attribute"));
+    match value.bytes().find(|byte| matches!(byte, b'<' | b'\t' | b'\n')) {
+        None => {}
+        Some(b'<') => return Err(XmlFault::Malformed("no `<` in an attribute")),
+        Some(_) => return Err(XmlFault::Forbidden("a tab or line feed in an attribute")),
     }
     require_predefined(value)?;
     Ok((name, value, after))
