@@ -1,6 +1,6 @@
 //! The signature verifications that SNP and a vTPM's quotes need, behind one
 //! small trait, so that native builds use aws-lc-rs and wasm32 uses ring.
-//! Verifies only; holds no key and signs nothing.
+//! Verifies and hashes; holds no key and signs nothing.
 
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
@@ -29,6 +29,19 @@ pub trait Crypto: Send + Sync + core::fmt::Debug {
     /// big-endian, 48 bytes each.
     #[must_use]
     fn p384_sha384_verify(&self, point: &[u8], message: &[u8], signature: &[u8; 96]) -> bool;
+
+    /// SHA-256 of a whole message. For messages that are long enough for the
+    /// implementation to matter.
+    #[must_use]
+    fn sha256(&self, message: &[u8]) -> [u8; 32] {
+        bastide_attestation::sha256(&[message])
+    }
+
+    /// SHA-384 of a whole message; likewise.
+    #[must_use]
+    fn sha384(&self, message: &[u8]) -> [u8; 48] {
+        bastide_attestation::sha384(&[message])
+    }
 }
 
 /// The implementation that this build verifies with: aws-lc-rs with the
@@ -39,4 +52,22 @@ pub fn provider() -> &'static dyn Crypto {
     return &AwsLc;
     #[cfg(not(feature = "aws-lc"))]
     return &Ring;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Crypto, Ring};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn digests_are_the_same_whoever_makes_them(message: Vec<u8>) {
+            prop_assert_eq!(Ring.sha256(&message), bastide_attestation::sha256(&[&message]));
+            #[cfg(feature = "aws-lc")]
+            {
+                prop_assert_eq!(super::AwsLc.sha256(&message), Ring.sha256(&message));
+                prop_assert_eq!(super::AwsLc.sha384(&message), Ring.sha384(&message));
+            }
+        }
+    }
 }

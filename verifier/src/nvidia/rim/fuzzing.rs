@@ -19,7 +19,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         let again = Document::parse(&once).map(|document| canonical(document.root(), None));
         assert_eq!(again.as_deref(), Ok(&once[..]));
     }
-    if Signature::read(&document).is_ok() {
+    if Signature::read(&document, provider()).is_ok() {
         read_unverified(&document);
     }
     let trust = RimTrust {

@@ -5,7 +5,7 @@ mod content;
 
 use std::sync::Arc;
 
-use bastide_attestation::{UnixTime, sha256};
+use bastide_attestation::UnixTime;
 
 use super::chain::{Chain, RimAnchor};
 use super::error::{RimFault, SelectionFault};
@@ -96,7 +96,7 @@ pub(crate) fn authenticate_rim(file: &[u8], trust: &RimTrust<'_>) -> Result<Auth
     if file.len() > super::xml::MAX_BYTES {
         return Err(super::xml::XmlFault::TooLarge.into());
     }
-    let digest = sha256(&[file]);
+    let digest = trust.crypto.sha256(file);
     let verified = match trust.memo.find(&digest) {
         Some(verified) => verified,
         None => {
@@ -118,7 +118,7 @@ pub(crate) fn authenticate_rim(file: &[u8], trust: &RimTrust<'_>) -> Result<Auth
 
 fn verify(file: &[u8], sha256: [u8; 32], trust: &RimTrust<'_>) -> Result<Verified, RimFault> {
     let document = Document::parse(file)?;
-    let mut signature = Signature::read(&document)?;
+    let mut signature = Signature::read(&document, trust.crypto)?;
     let certificates = core::mem::take(&mut signature.certificates);
     let chain = Chain::verify(certificates, trust.anchors, trust.crypto)?;
     signature.verify(&chain.signer, trust.crypto)?;

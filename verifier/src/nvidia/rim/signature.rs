@@ -3,8 +3,6 @@
 //! certificates. Every element inside the signature is known by its place, so
 //! that nothing unsigned can hide there. Follows no chain.
 
-use ring::digest::{SHA384, digest};
-
 use super::canonical::canonical;
 use super::chain::{CHAIN_LENGTH, ChainFault};
 use super::error::RimFault;
@@ -32,7 +30,7 @@ pub(super) struct Signature {
 impl Signature {
     /// Reads the signature of a document, and requires that the document without
     /// it has the digest that it names.
-    pub(super) fn read(document: &Document<'_>) -> Result<Self, RimFault> {
+    pub(super) fn read(document: &Document<'_>, crypto: &dyn Crypto) -> Result<Self, RimFault> {
         let root = document.root();
         let mut signatures = root.children().filter(|child| child.is(DSIG, "Signature"));
         let (Some(signature), None) = (signatures.next(), signatures.next()) else {
@@ -77,7 +75,7 @@ impl Signature {
         let certificates = certificates(key_info)?;
 
         let content = canonical(root, Some(signature));
-        if digest(&SHA384, &content).as_ref() != expected {
+        if crypto.sha384(&content) != expected {
             return Err(RimFault::Digest);
         }
         Ok(Self {

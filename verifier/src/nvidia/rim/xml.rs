@@ -21,6 +21,8 @@ use tag::Tag;
 pub(crate) const MAX_BYTES: usize = 256 * 1024;
 /// Most elements. NVIDIA's have about 90.
 const MAX_ELEMENTS: usize = 512;
+/// Nodes of most of NVIDIA's.
+const USUAL_NODES: usize = 384;
 /// Most elements inside each other. NVIDIA's have 6.
 const MAX_DEPTH: usize = 16;
 
@@ -101,7 +103,9 @@ impl<'a> Document<'a> {
         }
         let text = core::str::from_utf8(bytes).map_err(|_| XmlFault::Malformed("UTF-8"))?;
         require_characters(text)?;
-        let mut document = Self { nodes: Vec::new() };
+        let mut document = Self {
+            nodes: Vec::with_capacity(USUAL_NODES),
+        };
         let mut open = Vec::new();
         let mut elements = 0_usize;
         let mut rest = text;
