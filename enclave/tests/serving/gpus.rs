@@ -174,11 +174,16 @@ async fn an_event_closes_gpus_and_refuses_requests_until_they_are_attested_again
     let node = Node::with_gpus(machine.gpus(DEVELOPMENT, RHYTHM)).await.unwrap();
     let mut asks = node.judged_by(Watched::new()).await.unwrap();
     let mut waits = node.judged_by(Watched::new()).await.unwrap();
-    let mut generates = node.judged_by(Watched::new()).await.unwrap();
-    let generation = tokio::spawn(async move {
-        let more = json!({"temperature": 2, "seed": 3, "max_tokens": 900, "stream": true});
-        generates.chat(&ask("Tell me a story", &more)).await
-    });
+    // Several, so that one is still under way when the event is found, however
+    // busy this machine is.
+    let mut generations = Vec::new();
+    for seed in 3..9 {
+        let mut generates = node.judged_by(Watched::new()).await.unwrap();
+        generations.push(tokio::spawn(async move {
+            let more = json!({"temperature": 2, "seed": seed, "max_tokens": 900, "stream": true});
+            generates.chat(&ask("Tell me a story", &more)).await
+        }));
+    }
     metric_reaches(&node, "generations_running", 1.0).await;
 
     machine.set_developer_tools(true);
@@ -198,11 +203,15 @@ async fn an_event_closes_gpus_and_refuses_requests_until_they_are_attested_again
     );
     assert!(node.judged_by(Watched::new()).await.is_err());
     // What was being answered ends as a failure.
-    let cut = String::from_utf8_lossy(&generation.await.unwrap().body).into_owned();
-    assert!(
-        cut.contains("gpus_not_attested") && !cut.contains("\"finish_reason\":\""),
-        "{cut}"
-    );
+    let mut cut = 0;
+    for generation in generations {
+        let body = String::from_utf8_lossy(&generation.await.unwrap().body).into_owned();
+        let ended = body.contains("\"finish_reason\":\"");
+        let failed = body.contains("gpus_not_attested");
+        assert!(ended != failed, "{body}");
+        cut += usize::from(failed);
+    }
+    assert!(cut > 0, "every answer was over before the event");
 
     machine.set_developer_tools(false);
     metric_reaches(&node, "ready", 1.0).await;

@@ -220,9 +220,21 @@ fn gpus_and_manifests_are_pinned_by_identity_and_by_digest() {
 fn what_evidence_says_of_its_gpus_is_pinned_only_if_it_says_something() {
     let policy = Policy::of("development");
     let genoa = simulated("genoa.cmw");
-    let none = policy.pin(&["--evidence", &genoa, "--what", "gpu", "--at", AT]);
-    refused(&none, 2, "policy.pin_evidence");
-    assert!(none.stderr.contains("[gpu]"), "{none:?}");
+    let pin = ["--evidence", &genoa, "--what", "gpu", "--at", AT, "--yes"];
+    // The policy leaves devices out by name: what is pinned beside that contradicts it.
+    refused(&policy.pin(&pin), 30, "policy.malformed");
+    let listing = policy
+        .text()
+        .replace(", \"gpu.device\"", "")
+        .replace("\n[gpu]\n", "\n[gpu]\ndevices = []\n");
+    std::fs::write(&policy.path, listing).unwrap();
+    let pinned = policy.pin(&pin);
+    assert_eq!(pinned.code, 0, "{pinned:?}");
+    assert!(policy.text().contains("[[gpu.devices]]\nueid = \""), "{}", policy.text());
+
+    let without = Policy::of("azure");
+    let none = without.pin(&["--evidence", &genoa, "--what", "gpu", "--at", AT]);
+    assert_ne!(none.code, 0, "{none:?}");
 }
 
 #[test]

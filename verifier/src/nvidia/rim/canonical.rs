@@ -42,6 +42,9 @@ pub(super) fn canonical(apex: Element<'_, '_>, without: Option<Element<'_, '_>>)
 /// The namespaces of an element that are not those of the element around it in
 /// the output; by prefix, the default one first \[§2.3\].
 fn namespaces(out: &mut String, element: Element<'_, '_>, is_apex: bool) {
+    if !is_apex && element.declarations().is_empty() {
+        return;
+    }
     let mut shown: Vec<Declaration<'_>> = Vec::new();
     if is_apex {
         // Nothing is around it in the output: all that are in scope.

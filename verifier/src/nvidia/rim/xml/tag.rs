@@ -70,7 +70,8 @@ impl<'a> Tag<'a> {
         if matches!(name.prefix, "xml" | "xmlns") {
             return Err(XmlFault::Forbidden("an element of the `xml` or `xmlns` prefix"));
         }
-        let (mut attributes, mut declarations) = (Vec::new(), Vec::new());
+        // A Resource has 7 to 10.
+        let (mut attributes, mut declarations) = (Vec::with_capacity(10), Vec::new());
         loop {
             if let Some(after) = rest.strip_prefix('>') {
                 let tag = Self {
