@@ -375,18 +375,18 @@ fn pinned_gpus_and_manifests_can_be_listed() {
 }
 
 #[test]
-fn shipped_policies_for_real_machines_ask_for_one_gpu_and_for_current_word_of_nvidia() {
+fn shipped_policies_ask_for_one_gpu_and_for_current_word_of_nvidia() {
     for (name, text) in shipped::POLICIES {
         let policy = Policy::parse(text.as_bytes()).unwrap();
         let expected = match name {
             "baseline" => (Some(1), Some("strict"), Some("soft")),
-            "production" | "regulated" => (Some(1), Some("strict"), Some("hard")),
+            "production" | "regulated" | "development" => (Some(1), Some("strict"), Some("hard")),
             _ => (None, None, None),
         };
         let got = (policy.gpu_count(), policy.rim_expiry(), policy.gpu_revocation());
         assert_eq!(got, expected, "{name}");
         let ignores = policy.ignored().iter().any(|check| check == "gpu.device");
-        let any = matches!(name, "baseline" | "production");
+        let any = matches!(name, "baseline" | "production" | "development");
         assert_eq!(ignores, any, "{name}");
     }
 }

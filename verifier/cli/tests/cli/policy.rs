@@ -230,7 +230,11 @@ fn what_evidence_says_of_its_gpus_is_pinned_only_if_it_says_something() {
     std::fs::write(&policy.path, listing).unwrap();
     let pinned = policy.pin(&pin);
     assert_eq!(pinned.code, 0, "{pinned:?}");
-    assert!(policy.text().contains("[[gpu.devices]]\nueid = \""), "{}", policy.text());
+    assert!(
+        policy.text().contains("[[gpu.devices]]\nueid = \""),
+        "{}",
+        policy.text()
+    );
 
     let without = Policy::of("azure");
     let none = without.pin(&["--evidence", &genoa, "--what", "gpu", "--at", AT]);

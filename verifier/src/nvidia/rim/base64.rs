@@ -4,7 +4,7 @@
 /// The bytes of a text of base64 digits, at most `limit` of them; `None` for
 /// anything else, bits that are lost included.
 pub(in crate::nvidia) fn decode(text: &str, limit: usize) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity((text.len() / 4 * 3).min(limit));
     let (mut bits, mut count, mut padding) = (0_u32, 0_u8, 0_u8);
     for byte in text.bytes().filter(|byte| *byte != b'\n') {
         if byte == b'=' {
