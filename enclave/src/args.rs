@@ -105,7 +105,7 @@ pub struct ServeArgs {
     /// *.ocsp or *.der (OCSP responses) and *.crl, or what `bastide endorsements` keeps; read anew every minute. With --gpus nvml.
     #[arg(long, value_name = "DIR")]
     pub rim_dir: Option<PathBuf>,
-    /// Policy whose [gpu] section the enclave judges its GPUs by before they may work; by default
+    /// Policy whose `[gpu]` section the enclave judges its GPUs by before they may work; by default
     /// the shipped `production`, and `development` for simulated ones.
     #[arg(long, value_name = "FILE")]
     pub gpu_policy: Option<PathBuf>,
