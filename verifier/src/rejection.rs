@@ -312,11 +312,11 @@ rejections! {
 
     // GPUs: what the statement names.
     GpuNotExpected = "gpu.evidence.not_expected", Rejected,
-        "the machine names GPU evidence, and the policy has no [gpu] section",
-        "add a [gpu] section to the policy if machines with GPUs may see your prompts";
+        "the machine names GPU evidence, and the policy has no `[gpu]` section",
+        "add a `[gpu]` section to the policy if machines with GPUs may see your prompts";
     GpuMissing = "gpu.evidence.missing", Rejected,
         "the policy asks for GPUs, and the machine vouches for none",
-        "ask the operator why no GPU is attested, or remove [gpu] from the policy";
+        "ask the operator why no GPU is attested, or remove `[gpu]` from the policy";
     GpuDigest = "gpu.evidence.digest", Rejected,
         "the GPU evidence is not the one that the statement names",
         "do not use this node: evidence was replaced on the way";
@@ -377,7 +377,7 @@ rejections! {
     // GPUs: the machine.
     GpuCount = "gpu.topology.count", Rejected,
         "there are more or fewer GPUs than the policy says",
-        "compare `count` in [gpu] with the machine that you rent";
+        "compare `count` in `[gpu]` with the machine that you rent";
     GpuDuplicate = "gpu.topology.duplicate", Rejected,
         "the same device is in the evidence twice",
         "do not use this node: one GPU answers for several";
@@ -386,10 +386,10 @@ rejections! {
         "ask the operator for evidence of all GPUs and all NVSwitches of the machine";
     GpuFamilyNotAllowed = "gpu.family.not_allowed", Rejected,
         "a GPU is of a family that the policy does not allow",
-        "add the family to `families` in [gpu] if you trust it";
+        "add the family to `families` in `[gpu]` if you trust it";
     GpuModeNotAllowed = "gpu.mode.not_allowed", Rejected,
         "a GPU is protected in a mode that the policy does not allow, or does not say in which",
-        "add the mode to `modes` in [gpu] if you accept what it leaves open";
+        "add the mode to `modes` in `[gpu]` if you accept what it leaves open";
     GpuModeMixed = "gpu.mode.mixed", Rejected,
         "GPUs of one machine differ in family, mode or driver",
         "ask the operator to set up all GPUs alike";
