@@ -158,7 +158,7 @@ impl<'a> Document<'a> {
                 "" => "",
                 prefix => in_scope(prefix).ok_or(XmlFault::Malformed("a prefix that is declared"))?,
             };
-            let twice = |other: &Attribute<'_>| other.namespace == namespace && other.local == name.local;
+            let twice = |other: &Attribute<'_>| other.local == name.local && other.namespace == namespace;
             if attributes.iter().any(twice) {
                 return Err(XmlFault::Malformed("no attribute twice"));
             }

@@ -18,6 +18,10 @@ const NVIDIA: &str = "5703";
 const MEASUREMENTS: usize = 64;
 /// Most values that one measurement may have. NVIDIA's have up to 4.
 const MAX_ALTERNATIVES: usize = 8;
+/// What they are called.
+const HASHES: [&str; MAX_ALTERNATIVES] = [
+    "Hash0", "Hash1", "Hash2", "Hash3", "Hash4", "Hash5", "Hash6", "Hash7",
+];
 /// Most characters of a version, product or identifier.
 const MAX_WORD: usize = 128;
 /// Most characters of a foreign namespace in a fault.
@@ -182,10 +186,12 @@ fn measurement(resource: Element<'_, '_>) -> Result<(Golden, bool), RimFault> {
     let count = count
         .filter(|count| (1..=MAX_ALTERNATIVES).contains(count))
         .ok_or(RimFault::Profile("a Resource with 1 to 8 alternatives"))?;
-    let alternatives = (0..count)
-        .map(|at| {
+    let alternatives = HASHES
+        .iter()
+        .take(count)
+        .map(|name| {
             let mut bytes = [0; 48];
-            let digits = resource.attribute(SHA384, &format!("Hash{at}"))?;
+            let digits = resource.attribute(SHA384, name)?;
             hex::decode_to_slice(digits, &mut bytes).ok().map(|()| bytes)
         })
         .collect::<Option<Vec<_>>>();

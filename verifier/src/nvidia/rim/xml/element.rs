@@ -21,7 +21,7 @@ impl<'d, 'a> Element<'d, 'a> {
     /// Whether it has this namespace and local name.
     pub(crate) fn is(&self, namespace: &str, local: &str) -> bool {
         self.start()
-            .is_some_and(|start| start.namespace == namespace && start.local == local)
+            .is_some_and(|start| start.local == local && start.namespace == namespace)
     }
 
     /// Its namespace, empty for none.
@@ -43,7 +43,7 @@ impl<'d, 'a> Element<'d, 'a> {
     pub(crate) fn attribute(&self, namespace: &str, local: &str) -> Option<&'a str> {
         let mut attributes = self.attributes().iter();
         attributes
-            .find(|attribute| attribute.namespace == namespace && attribute.local == local)
+            .find(|attribute| attribute.local == local && attribute.namespace == namespace)
             .map(|attribute| attribute.value)
     }
 
