@@ -138,15 +138,14 @@ impl Endorser {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for certificates that are on their way. `false` if none is.
+    /// Waits for certificates that are on their way. `false` if nobody is asked
+    /// for any. What was on its way when it was missed may be here, or known not
+    /// to be had, before anybody waits: then there is nothing to wait for.
     pub async fn arrival(&self) -> bool {
         let Some(errands) = &self.errands else {
             return false;
         };
         let mut pending = errands.pending.subscribe();
-        if pending.borrow().is_empty() {
-            return false;
-        }
         // The sender is ours, so that it can't be gone.
         let _ = pending.wait_for(Vec::is_empty).await;
         true
