@@ -4,8 +4,8 @@
 use bastide_attestation::nvidia::GpuEndorsements;
 use bastide_attestation::snp::SnpReport;
 use bastide_attestation::{
-    Appraiser, AttestationResult, Decision, EpochStatement, Evidence, GpuNonce, Platform, PlatformEvidence,
-    ReportData, SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
+    Appraiser, AttestationResult, Decision, EpochStatement, Evidence, Platform, PlatformEvidence, ReportData,
+    SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
 };
 
 use crate::azure::{
@@ -16,108 +16,12 @@ use crate::crypto::{Crypto, provider};
 use crate::facts;
 use crate::ledger::{CheckId, Ledger, Refused, Scope};
 use crate::nvidia::rim::RimMemo;
-use crate::nvidia::{DeviceSources, GpuReport, GpuSources, GpuTrust, NrasSources, appraise_gpus};
+use crate::nvidia::{GpuReport, GpuTrust, appraise_gpus};
 use crate::policy::Policy;
+use crate::recorded::{RecordedAzure, RecordedGpu, RecordedGpus, RecordedSnp};
 use crate::rejection::Rejection;
 use crate::session::{Bound, Session, evaluate_gpu_evidence, evaluate_session};
 use crate::snp::{Authentic, Memo, Sources, Trust, authenticate, describe_roots, evaluate};
-
-/// An SNP report with its endorsements, recorded somewhere, unverified.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordedSnp<'a> {
-    /// The raw report, 1,184 bytes.
-    pub report: &'a [u8],
-    /// DER of the VCEK or VLEK; empty if there is none.
-    pub vek: &'a [u8],
-    /// DER of the ARK and the ASK or ASVK, in any order, others among them.
-    pub chain: &'a [Vec<u8>],
-    /// DER of the ARK's revocation list.
-    pub crl: Option<&'a [u8]>,
-    /// What REPORT_DATA must be, if the caller knows.
-    pub report_data: Option<ReportData>,
-}
-
-/// An HCL report of an Azure VM with its endorsements, recorded somewhere, unverified.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordedAzure<'a> {
-    /// The HCL report, as NV index 0x01400001 of the vTPM holds it.
-    pub hcl_report: &'a [u8],
-    /// The vTPM's quote, if there is one.
-    pub quote: Option<RecordedQuote<'a>>,
-    /// DER of the VCEK; empty if there is none.
-    pub vek: &'a [u8],
-    /// DER of the ARK and the ASK, in any order, others among them.
-    pub chain: &'a [Vec<u8>],
-    /// DER of the ARK's revocation list.
-    pub crl: Option<&'a [u8]>,
-}
-
-/// A quote recorded somewhere, unverified.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordedQuote<'a> {
-    /// TPMS_ATTEST.
-    pub message: &'a [u8],
-    /// TPMT_SIGNATURE.
-    pub signature: &'a [u8],
-    /// Values of the selected SHA-256 PCRs in ascending order, or of all 24.
-    pub pcrs: &'a [[u8; 32]],
-    /// What the quote's nonce must be, if the caller knows.
-    pub nonce: Option<&'a [u8]>,
-}
-
-/// One device's report and certificates, recorded somewhere, unverified.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordedGpu<'a> {
-    /// The raw SPDM report of a GPU or NVSwitch, cut to the length that NVML gave.
-    pub report: &'a [u8],
-    /// Its attestation certificate chain: five certificates in PEM, leaf first.
-    pub chain: &'a [u8],
-}
-
-/// A machine's GPUs and NVSwitches with their endorsements, recorded somewhere,
-/// unverified.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordedGpus<'a> {
-    /// The devices.
-    pub devices: &'a [RecordedGpu<'a>],
-    /// Manifests, OCSP answers and revocation lists, in any order.
-    pub endorsements: &'a GpuEndorsements,
-    /// What every device must have answered, if the caller knows.
-    pub nonce: Option<GpuNonce>,
-    /// What NVIDIA's remote service said of them, if it was asked.
-    pub nras: Option<RecordedNras<'a>>,
-}
-
-/// What NVIDIA's Remote Attestation Service (NRAS) answered, kept somewhere,
-/// unverified. It can only refuse: nothing is accepted because it says so.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordedNras<'a> {
-    /// The detached EAT bundle, JSON.
-    pub token: &'a [u8],
-    /// The JSON Web Key Set that the service published at that time. Whoever
-    /// gives it vouches for it.
-    pub jwks: &'a [u8],
-}
-
-impl<'a> RecordedGpus<'a> {
-    fn sources(&self) -> GpuSources<'a> {
-        let device = |device: &RecordedGpu<'a>| DeviceSources {
-            report: device.report,
-            chain: device.chain,
-        };
-        GpuSources {
-            devices: self.devices.iter().map(device).collect(),
-            rims: &self.endorsements.rims,
-            ocsp: &self.endorsements.ocsp,
-            crls: &self.endorsements.crls,
-            nonce: self.nonce,
-            nras: self.nras.map(|nras| NrasSources {
-                token: nras.token,
-                jwks: nras.jwks,
-            }),
-        }
-    }
-}
 
 /// What is appraised: one report in the form of its platform, with endorsements.
 #[derive(Debug, Clone, Copy)]
@@ -249,7 +153,7 @@ impl Verifier {
         });
         let mut facts = Facts::default();
         // What was refused is in the ledger.
-        let _ = self.establish_gpus(&gpus.sources(), now, &mut facts, &mut ledger);
+        let _ = self.establish_gpus(gpus, now, &mut facts, &mut ledger);
         self.verdict(ledger, facts, now)
     }
 
@@ -420,7 +324,7 @@ impl Verifier {
         let Some(evidence) = session.evidence() else {
             ledger.skip(CheckId::Gpu, "a report alone names no GPU");
             return match recorded {
-                Some(recorded) => self.establish_gpus(&recorded.sources(), now, facts, ledger),
+                Some(recorded) => self.establish_gpus(recorded, now, facts, ledger),
                 None => Ok(()),
             };
         };
@@ -433,28 +337,27 @@ impl Verifier {
         };
         let none = GpuEndorsements::default();
         let endorsements = sent.map_or(&none, |sent| &sent.endorsements);
-        let sources = GpuSources {
-            devices: named
-                .evidence
-                .devices()
-                .iter()
-                .map(|device| DeviceSources {
-                    report: &device.report,
-                    chain: &device.chain,
-                })
-                .collect(),
-            rims: &endorsements.rims,
-            ocsp: &endorsements.ocsp,
-            crls: &endorsements.crls,
+        let devices: Vec<_> = named
+            .evidence
+            .devices()
+            .iter()
+            .map(|device| RecordedGpu {
+                report: &device.report,
+                chain: &device.chain,
+            })
+            .collect();
+        let gpus = RecordedGpus {
+            devices: &devices,
+            endorsements,
             nonce: Some(named.nonce),
             nras: None,
         };
-        self.establish_gpus(&sources, now, facts, ledger)
+        self.establish_gpus(&gpus, now, facts, ledger)
     }
 
     fn establish_gpus(
         &self,
-        sources: &GpuSources<'_>,
+        gpus: &RecordedGpus<'_>,
         now: UnixTime,
         facts: &mut Facts,
         ledger: &mut Ledger,
@@ -471,7 +374,7 @@ impl Verifier {
             rims: &self.rims,
             now,
         };
-        facts.add(appraise_gpus(sources, &trust, ledger)?);
+        facts.add(appraise_gpus(gpus, &trust, ledger)?);
         Ok(())
     }
 

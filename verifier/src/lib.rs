@@ -56,13 +56,12 @@ mod pem;
 mod policy;
 mod policy_signature;
 mod pss;
+mod recorded;
 mod rejection;
 mod session;
 mod snp;
 
-pub use appraisal::{
-    RecordedAzure, RecordedGpu, RecordedGpus, RecordedNras, RecordedQuote, RecordedSnp, Verifier,
-};
+pub use appraisal::Verifier;
 pub use ledger::{CheckId, Scope};
 pub use pem::{PemError, pem_certificates};
 pub use policy::{Pin, Policy, PolicyError, PolicyFault, Window};
@@ -70,4 +69,5 @@ pub use policy_signature::{
     MAX_POLICY_SIGNATURES, MAX_POLICY_SIGNATURES_BYTES, POLICY_SIGNATURES_HEADER, PolicySignatureCheck,
     PolicySignatureError, PolicySignatures, PolicySigner, PolicySigners, policy_signing_input,
 };
+pub use recorded::{RecordedAzure, RecordedGpu, RecordedGpus, RecordedNras, RecordedQuote, RecordedSnp};
 pub use rejection::Rejection;

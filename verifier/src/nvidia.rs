@@ -35,13 +35,11 @@ mod usage;
 pub(crate) mod versions;
 
 pub(crate) use anchors::DeviceAnchor;
-pub(crate) use authenticity::DeviceSources;
 #[cfg(any(test, fuzzing))]
 pub(crate) use chain::DeviceTrust;
 pub(crate) use device::AuthenticDevice;
-pub(crate) use evaluate::{GpuReport, GpuSources, GpuTrust, appraise_gpus, kind};
+pub(crate) use evaluate::{GpuReport, GpuTrust, appraise_gpus, kind};
 pub(crate) use manifests::{Matching, standing};
-pub(crate) use second_opinion::NrasSources;
 pub(crate) use topology::TopologyRules;
 pub(crate) use ueid::Ueid;
 pub(crate) use versions::{DriverRules, DriverVersion, VbiosMinimum, VbiosRules};

@@ -8,12 +8,10 @@ use std::path::{Path, PathBuf};
 use bastide_attestation::nvidia::{
     GpuEndorsements, GpuEvidence, MAX_GPU_CRL_BYTES, MAX_OCSP_BYTES, MAX_RIM_BYTES,
 };
-use bastide_endorsements::{Store, nvidia};
+use bastide_endorsements::{ItemName, Store, nvidia};
 
 use super::fault::GpuFault;
 
-/// How `bastide endorsements` begins the names of its files.
-const KEPT: [&str; 3] = ["nvidia-", "vcek-", "vlek-"];
 /// Most files, as many as an envelope takes.
 const MOST_FILES: usize = 96;
 
@@ -31,9 +29,8 @@ enum Kind {
 
 impl Kind {
     fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?;
-        // A kept directory's own: it says what is for which GPU.
-        if KEPT.iter().any(|prefix| name.starts_with(prefix)) {
+        // A kept directory's own: its name says what it is for.
+        if path.file_name()?.to_str()?.parse::<ItemName>().is_ok() {
             return None;
         }
         match path.extension()?.to_str()? {
@@ -67,8 +64,8 @@ impl EndorsementFolder {
     pub fn read_for(&self, evidence: &GpuEvidence) -> Result<GpuEndorsements, GpuFault> {
         let mut endorsements = self.read()?;
         // What is damaged or missing there, the appraisal says.
-        if let Ok(kept) = Store::open(&self.0).map(|store| nvidia::kept(&store, evidence))
-            && let Ok(kept) = kept
+        if let Ok(store) = Store::open(&self.0)
+            && let Ok(kept) = nvidia::kept(&store, evidence)
         {
             endorsements.rims.extend(kept.endorsements.rims);
             endorsements.ocsp.extend(kept.endorsements.ocsp);

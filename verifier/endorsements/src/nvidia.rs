@@ -39,7 +39,7 @@ pub use ocsp::OcspQuestion;
 pub use services::{Addresses, Services};
 pub use sources::{SourceError, Sources, Wanted};
 #[cfg(feature = "kds")]
-pub use sync::{Gathered, Outcome, Refresh, SyncError, Synced, gpu_endorsements, sync};
+pub use sync::{Gathered, Outcome, Refresh, Synced, gpu_endorsements, sync};
 
 #[cfg(test)]
 pub(crate) mod made;

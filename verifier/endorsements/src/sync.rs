@@ -4,7 +4,8 @@
 
 use bastide_attestation::UnixTime;
 
-use crate::kds::{Kds, KdsError, Pace};
+use crate::fetch::{FetchError, Pace};
+use crate::kds::Kds;
 use crate::name::Name;
 use crate::store::{Put, Store, StoreError};
 
@@ -34,10 +35,10 @@ pub enum Synced {
 pub enum SyncError {
     /// The server didn't give it.
     #[error("{source}{}", if *.kept { "; the older copy stays" } else { "" })]
-    Kds {
+    Fetch {
         /// Why.
         #[source]
-        source: KdsError,
+        source: FetchError,
         /// Whether the directory has a copy from before.
         kept: bool,
     },
@@ -51,7 +52,7 @@ impl SyncError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Kds { source, .. } => source.code(),
+            Self::Fetch { source, .. } => source.code(),
             Self::Store(error) => error.code(),
         }
     }
@@ -100,7 +101,7 @@ async fn one<P: Pace>(store: &Store, kds: &Kds<P>, name: Name, refresh: Refresh,
                 .put(&endorsement, now)
                 .map(Synced::Fetched)
                 .map_err(SyncError::Store),
-            Err(source) => Err(SyncError::Kds { source, kept }),
+            Err(source) => Err(SyncError::Fetch { source, kept }),
         }
     } else {
         Ok(Synced::Kept)

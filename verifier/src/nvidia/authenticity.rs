@@ -6,6 +6,7 @@ use bastide_attestation::GpuNonce;
 use bastide_attestation::nvidia::{OpaqueError, SpdmError};
 
 use crate::ledger::{CheckId, Ledger, Refused, sentence};
+use crate::recorded::RecordedGpu;
 use crate::rejection::Rejection;
 
 use super::chain::DeviceTrust;
@@ -22,19 +23,10 @@ const STEPS: [CheckId; 6] = [
     CheckId::GpuFwid,
 ];
 
-/// One device's report and chain, as received.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct DeviceSources<'a> {
-    /// The raw SPDM report.
-    pub(crate) report: &'a [u8],
-    /// The certificate chain in PEM, leaf first.
-    pub(crate) chain: &'a [u8],
-}
-
 /// Establishes that every device is authentic. Records every check that it
 /// makes; the first device that fails one is the one that a check names.
 pub(crate) fn authenticate_devices<'t, 'a>(
-    devices: &[DeviceSources<'a>],
+    devices: &[RecordedGpu<'a>],
     nonce: Option<GpuNonce>,
     trust: &DeviceTrust<'t>,
     ledger: &mut Ledger,

@@ -4,46 +4,31 @@
 
 use std::collections::BTreeMap;
 
+use bastide_attestation::UnixTime;
 use bastide_attestation::nvidia::{DeviceFacts, GpuFacts};
-use bastide_attestation::{GpuNonce, UnixTime};
 
 use crate::crypto::Crypto;
 use crate::facts;
 use crate::ledger::{CheckId, Ledger, Refused, sentence};
 use crate::memo::Memo;
 use crate::policy::gpu::GpuRules;
+use crate::recorded::RecordedGpus;
 use crate::rejection::Rejection;
 use crate::snp::{IGNORED, Pinning};
 
-use super::authenticity::{DeviceSources, authenticate_devices};
+use super::authenticity::authenticate_devices;
 use super::chain::DeviceTrust;
 use super::device::AuthenticDevice;
 use super::manifests::{authenticate_rims, compare};
 use super::revocation::Freshness;
 use super::revoked::Answers;
 use super::rim::{RimMemo, RimTrust};
-use super::second_opinion::{Judging, NrasSources, evaluate_nras};
+use super::second_opinion::{Judging, evaluate_nras};
 use super::topology::{Machine, TopologyFault, machine};
 use super::versions::{DriverFault, DriverVersion, VbiosFault, VbiosVersion};
 
 /// Seconds by which a responder's clock may be ahead of this one.
 const CLOCK_SKEW: u64 = 300;
-
-/// Everything that came of a machine's GPUs.
-#[derive(Debug, Clone)]
-pub(crate) struct GpuSources<'a> {
-    pub(crate) devices: Vec<DeviceSources<'a>>,
-    /// Manifests, XML.
-    pub(crate) rims: &'a [Vec<u8>],
-    /// OCSP responses, DER.
-    pub(crate) ocsp: &'a [Vec<u8>],
-    /// Revocation lists, DER.
-    pub(crate) crls: &'a [Vec<u8>],
-    /// What every device must have answered; `None` if nobody knows.
-    pub(crate) nonce: Option<GpuNonce>,
-    /// What NVIDIA's remote service said.
-    pub(crate) nras: Option<NrasSources<'a>>,
-}
 
 /// What GPUs are judged by.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +54,7 @@ pub(crate) struct GpuReport {
 /// Records every check on a machine's GPUs. Those that a policy makes are all
 /// made once the devices are authentic, so that a refusal names all there is.
 pub(crate) fn appraise_gpus(
-    sources: &GpuSources<'_>,
+    gpus: &RecordedGpus<'_>,
     trust: &GpuTrust<'_>,
     ledger: &mut Ledger,
 ) -> Result<GpuReport, Refused> {
@@ -79,7 +64,7 @@ pub(crate) fn appraise_gpus(
         now: trust.now,
         memo: trust.memo,
     };
-    let devices = authenticate_devices(&sources.devices, sources.nonce, &device_trust, ledger)?;
+    let devices = authenticate_devices(gpus.devices, gpus.nonce, &device_trust, ledger)?;
     let whole = evaluate_topology(&devices, trust.rules, ledger);
     evaluate_devices(&devices, trust, ledger);
     evaluate_versions(&devices, trust.rules, ledger);
@@ -92,11 +77,11 @@ pub(crate) fn appraise_gpus(
         memo: trust.rims,
         now: trust.now,
     };
-    let (rims, all) = authenticate_rims(sources.rims, &rim_trust, ledger);
+    let (rims, all) = authenticate_rims(&gpus.endorsements.rims, &rim_trust, ledger);
     let matching = compare(&devices, (&rims, all), ledger);
     let answers = Answers {
-        ocsp: sources.ocsp,
-        crls: sources.crls,
+        ocsp: &gpus.endorsements.ocsp,
+        crls: &gpus.endorsements.crls,
         mode: trust.rules.revocation,
         freshness: Freshness {
             now: trust.now,
@@ -113,7 +98,7 @@ pub(crate) fn appraise_gpus(
         now: trust.now,
         skew: CLOCK_SKEW,
     };
-    evaluate_nras(sources.nras, &devices, sources.nonce, judging, ledger);
+    evaluate_nras(gpus.nras, &devices, gpus.nonce, judging, ledger);
 
     let matching = matching.unwrap_or_default();
     let mut report = GpuReport {

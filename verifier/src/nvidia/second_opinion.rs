@@ -6,19 +6,11 @@ use bastide_attestation::{GpuNonce, UnixTime};
 
 use crate::crypto::Crypto;
 use crate::ledger::{CheckId, Ledger, Refused, sentence};
+use crate::recorded::RecordedNras;
 use crate::rejection::Rejection;
 
 use super::device::AuthenticDevice;
 use super::nras::{NrasExpectation, NrasFault, check_nras};
-
-/// What the service said, as it was kept.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NrasSources<'a> {
-    /// The bundle of tokens, JSON.
-    pub(crate) token: &'a [u8],
-    /// The service's keys at that time, a JSON Web Key Set.
-    pub(crate) jwks: &'a [u8],
-}
 
 /// When and by whom a token is judged.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +23,7 @@ pub(crate) struct Judging {
 
 /// Records whether the service agrees; without a token the check is skipped.
 pub(crate) fn evaluate_nras(
-    sources: Option<NrasSources<'_>>,
+    sources: Option<RecordedNras<'_>>,
     devices: &[AuthenticDevice<'_, '_>],
     nonce: Option<GpuNonce>,
     judging: Judging,

@@ -12,6 +12,7 @@ use super::services::Services;
 use super::sources::{SourceError, Sources, Wanted};
 use crate::fetch::{FetchError, Pace};
 use crate::store::{Put, Store, StoreError};
+use crate::sync::SyncError;
 
 /// What to fetch, each more than the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,35 +39,6 @@ pub enum Synced {
         /// SHA-256 of the one before.
         before: [u8; 32],
     },
-}
-
-/// Why one endorsement is not up to date.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SyncError {
-    /// The service didn't give it.
-    #[error("{source}{}", if *.kept { "; the older copy stays" } else { "" })]
-    Fetch {
-        /// Why.
-        #[source]
-        source: FetchError,
-        /// Whether the directory has a copy from before.
-        kept: bool,
-    },
-    /// The directory can't be written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl SyncError {
-    /// The stable dotted code.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Fetch { source, .. } => source.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
 }
 
 /// One endorsement's outcome.

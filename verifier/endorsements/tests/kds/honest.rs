@@ -131,7 +131,7 @@ async fn a_damaged_file_is_fetched_again_and_an_outage_takes_nothing_away() {
     let before = store.get(&guest.crl_name()).unwrap();
     server.then(vec![Reply::Status(500, vec![]); 5]);
     let outcomes = sync(&store, &kds, &wanted, Refresh::Lists, NOW).await;
-    let Err(error @ SyncError::Kds { kept: true, .. }) = &outcomes[2].result else {
+    let Err(error @ SyncError::Fetch { kept: true, .. }) = &outcomes[2].result else {
         panic!("{outcomes:?}");
     };
     assert!(error.to_string().ends_with("; the older copy stays"), "{error}");

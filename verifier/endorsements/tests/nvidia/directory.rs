@@ -1,8 +1,9 @@
 //! A directory that is filled, renewed, carried elsewhere and used there.
 
 use bastide_endorsements::nvidia::{
-    Gathered, Name, Outcome, Refresh, Sources, SyncError, Synced, gpu_endorsements, kept, sync,
+    Gathered, Name, Outcome, Refresh, Sources, Synced, gpu_endorsements, kept, sync,
 };
+use bastide_endorsements::sync::SyncError;
 use bastide_endorsements::{Item, ItemName, Put, Store, transfer};
 
 use crate::server::{Reply, Server};

@@ -95,9 +95,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     }
     let fault_of_amd = of_amd.iter().find_map(|outcome| outcome.result.as_ref().err());
     let fault_of_nvidia = of_nvidia.iter().find_map(|outcome| outcome.result.as_ref().err());
-    let failed = fault_of_amd
-        .map(fault)
-        .or_else(|| fault_of_nvidia.map(fault_nvidia));
+    let failed = fault_of_amd.map(fault).or_else(|| fault_of_nvidia.map(fault));
     let rows = of_amd
         .iter()
         .map(row)
@@ -137,16 +135,8 @@ fn row_nvidia(outcome_of: &nvidia::Outcome) -> Row {
 
 fn fault(error: &SyncError) -> Fault {
     match error {
-        SyncError::Kds { source, .. } => not_had(source, error.code(), error.to_string()),
+        SyncError::Fetch { source, .. } => not_had(source, error.code(), error.to_string()),
         SyncError::Store(error) => unusable(error),
-        _ => Fault::unavailable(error.code(), error.to_string()),
-    }
-}
-
-fn fault_nvidia(error: &nvidia::SyncError) -> Fault {
-    match error {
-        nvidia::SyncError::Fetch { source, .. } => not_had(source, error.code(), error.to_string()),
-        nvidia::SyncError::Store(error) => unusable(error),
         _ => Fault::unavailable(error.code(), error.to_string()),
     }
 }
