@@ -21,6 +21,9 @@ const LEAF_LABEL: &[u8] = b"bastide-leaf-v1\0";
 const REPORT_DATA_LABEL: &[u8] = b"bastide-report-data-v1\0";
 const QUOTE_NONCE_LABEL: &[u8] = b"bastide-quote-nonce-v1\0";
 const GPU_NONCE_LABEL: &[u8] = b"bastide-gpu-nonce-v1\0";
+const SESSION_LABEL: &[u8] = b"bastide-session-v1\0";
+const SEALED_LABEL: &[u8] = b"bastide-hpke-v1\0";
+const CONFIRM_LABEL: &[u8] = b"bastide-confirm-v1\0";
 const LEAF_PREFIX: &[u8] = &[0x00];
 
 /// Which end of the connection produces the evidence.
@@ -182,6 +185,27 @@ pub fn gpu_nonce(boot_id: &BootId, gpu_epoch: u64, seed: &[u8; 32]) -> GpuNonce 
         &gpu_epoch.to_be_bytes(),
         seed,
     ]))
+}
+
+/// What the session key signs in lane K: `"bastide-session-v1\0" ‖ binder ‖ SHA-256(S)`,
+/// where S is a statement that names the key and that the client has appraised.
+#[must_use]
+pub fn session_message(binder: &Binder, statement: &StatementDigest) -> Vec<u8> {
+    [SESSION_LABEL, binder.as_bytes(), statement.as_bytes()].concat()
+}
+
+/// What evidence of a sealed-mode key is bound to, in place of a TLS session:
+/// `SHA-256("bastide-hpke-v1\0" ‖ key configuration ‖ nonce)`, leaf type 2.
+#[must_use]
+pub fn sealed_binder(key_config: &[u8], nonce: &Nonce) -> Binder {
+    Binder::new(sha256(&[SEALED_LABEL, key_config, nonce.as_bytes()]))
+}
+
+/// A link's CONFIRM: `HMAC-SHA-256(EKS_own, "bastide-confirm-v1\0" ‖ transcript)`
+/// with SHA-256 of all frames both ways as the transcript, the initiator's first.
+#[must_use]
+pub fn link_confirm(own: &ExporterSecret, transcript: &[u8; 32]) -> [u8; 32] {
+    hmac_sha256(&own.0, &[CONFIRM_LABEL, transcript])
 }
 
 /// SHA-256 of a DER SubjectPublicKeyInfo.

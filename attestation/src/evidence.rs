@@ -2,17 +2,20 @@
 //! collection (draft-ietf-rats-msg-wrap) with evidence and endorsements, and
 //! the request itself. Everything inside is kept as the bytes that came.
 
+mod answer;
 mod gpu;
 mod platform;
+mod request;
 
 use crate::azure::MAX_HCL_REPORT_BYTES;
 use crate::codec::{CodecError, Fields, MapBuilder};
-use crate::digest::Nonce;
 use crate::merkle::InclusionProof;
 use crate::snp::REPORT_BYTES;
 
+pub use answer::{AttestAnswer, Omission, PartialEvidence, SessionSignature};
 pub use gpu::{GpuPart, GpuPartError};
 pub use platform::{Platform, PlatformEvidence, TpmQuote};
+pub use request::{AttestRequest, GpuFreshness, Lane};
 
 /// Path of the attest endpoint.
 pub const ATTEST_PATH: &str = "/.well-known/bastide/attest";
@@ -122,6 +125,12 @@ pub enum EvidenceError {
         /// Bytes that came.
         got: usize,
     },
+    /// A signature of a session that is none.
+    #[error("a session signature has 64 bytes, got {got}")]
+    SessionSignatureLength {
+        /// Bytes that came.
+        got: usize,
+    },
     /// A part that must be there is not.
     #[error("the envelope has no {part}")]
     Missing {
@@ -134,24 +143,26 @@ impl Evidence {
     /// The envelope's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_without(Omission::default())
+    }
+
+    /// The envelope for a client that has a part of it already.
+    #[must_use]
+    pub fn encode_without(&self, omitted: Omission) -> Vec<u8> {
         let mut map = MapBuilder::new()
             .text("__cmwc_t", COLLECTION_TYPE)
             .record("statement", STATEMENT_TYPE, &self.statement, EVIDENCE)
-            .record("proof", PROOF_TYPE, &self.proof.encode(), EVIDENCE)
-            .record("vek", CERTIFICATE_TYPE, &self.endorsements.vek, ENDORSEMENTS);
+            .record("proof", PROOF_TYPE, &self.proof.encode(), EVIDENCE);
         map = match &self.platform {
             PlatformEvidence::Snp(report) => map.record("snp", SNP_REPORT_TYPE, report.as_slice(), EVIDENCE),
             PlatformEvidence::AzureVtpm { hcl_report, quote } => map
                 .record("hcl", HCL_REPORT_TYPE, hcl_report, EVIDENCE)
                 .record("quote", QUOTE_TYPE, &quote.encode(), EVIDENCE),
         };
-        for (label, certificate) in ["ask", "ark"].into_iter().zip(&self.endorsements.chain) {
-            map = map.record(label, CERTIFICATE_TYPE, certificate, ENDORSEMENTS);
+        if !omitted.endorsements {
+            map = self.endorsements.add_to(map);
         }
-        if let Some(crl) = &self.endorsements.crl {
-            map = map.record("crl", CRL_TYPE, crl, ENDORSEMENTS);
-        }
-        if let Some(gpu) = &self.gpu {
+        if let Some(gpu) = self.gpu.as_ref().filter(|_| !omitted.gpu) {
             map = gpu.add_to(map);
         }
         map.encode()
@@ -160,120 +171,74 @@ impl Evidence {
     /// Reads an envelope. Its content is not verified.
     ///
     /// # Errors
-    /// [`EvidenceError`] names the first fault.
+    /// [`EvidenceError`] names the first fault; a part that was left out for a
+    /// client that has it is one.
     pub fn decode(bytes: &[u8]) -> Result<Untrusted<Self>, EvidenceError> {
         let mut fields = Fields::decode(bytes, MAX_ENVELOPE_BYTES)?;
-        if fields.text("__cmwc_t")? != COLLECTION_TYPE {
-            return Err(CodecError::Value {
-                key: "__cmwc_t".into(),
-                expected: COLLECTION_TYPE,
-            }
-            .into());
+        require_collection(&mut fields)?;
+        let evidence = PartialEvidence::read(fields)?;
+        let endorsements = evidence
+            .endorsements
+            .ok_or(EvidenceError::Missing { part: "vek" })?;
+        Ok(Untrusted::new(Self {
+            statement: evidence.statement,
+            proof: evidence.proof,
+            platform: evidence.platform,
+            endorsements,
+            gpu: evidence.gpu,
+        }))
+    }
+}
+
+fn require_collection(fields: &mut Fields) -> Result<(), EvidenceError> {
+    if fields.text("__cmwc_t")? == COLLECTION_TYPE {
+        return Ok(());
+    }
+    Err(CodecError::Value {
+        key: "__cmwc_t".into(),
+        expected: COLLECTION_TYPE,
+    }
+    .into())
+}
+
+impl Endorsements {
+    fn add_to(&self, map: MapBuilder) -> MapBuilder {
+        let mut map = map.record("vek", CERTIFICATE_TYPE, &self.vek, ENDORSEMENTS);
+        for (label, certificate) in ["ask", "ark"].into_iter().zip(&self.chain) {
+            map = map.record(label, CERTIFICATE_TYPE, certificate, ENDORSEMENTS);
         }
-        let mut part = |label: &'static str, media_type: &str, indicator: u64| {
-            fields.record_if_present(label, media_type, indicator)
-        };
+        match &self.crl {
+            Some(crl) => map.record("crl", CRL_TYPE, crl, ENDORSEMENTS),
+            None => map,
+        }
+    }
+
+    /// Reads the processor's endorsements, if there are some: without the VEK
+    /// there is none of them.
+    fn read(fields: &mut Fields) -> Result<Option<Self>, EvidenceError> {
         let missing = |part| EvidenceError::Missing { part };
-        let statement = part("statement", STATEMENT_TYPE, EVIDENCE)?.ok_or_else(|| missing("statement"))?;
-        let proof = part("proof", PROOF_TYPE, EVIDENCE)?.ok_or_else(|| missing("proof"))?;
-        // One platform or the other: what belongs to neither is unknown below.
-        let (report, hcl) = match part("hcl", HCL_REPORT_TYPE, EVIDENCE)? {
-            Some(report) => (
-                report,
-                Some(part("quote", QUOTE_TYPE, EVIDENCE)?.ok_or_else(|| missing("quote"))?),
-            ),
-            None => (
-                part("snp", SNP_REPORT_TYPE, EVIDENCE)?.ok_or_else(|| missing("snp"))?,
-                None,
-            ),
-        };
-        let vek = part("vek", CERTIFICATE_TYPE, ENDORSEMENTS)?.ok_or_else(|| missing("vek"))?;
-        let ask = part("ask", CERTIFICATE_TYPE, ENDORSEMENTS)?;
-        let ark = part("ark", CERTIFICATE_TYPE, ENDORSEMENTS)?;
-        let crl = part("crl", CRL_TYPE, ENDORSEMENTS)?;
-        let gpu = GpuPart::read(&mut fields)?;
-        fields.finish()?;
+        let mut part =
+            |label: &'static str, media_type| fields.record_if_present(label, media_type, ENDORSEMENTS);
+        let vek = part("vek", CERTIFICATE_TYPE)?;
+        let ask = part("ask", CERTIFICATE_TYPE)?;
+        let ark = part("ark", CERTIFICATE_TYPE)?;
+        let crl = part("crl", CRL_TYPE)?;
         if ark.is_some() && ask.is_none() {
             return Err(missing("ask"));
         }
         let chain: Vec<_> = [ask, ark].into_iter().flatten().take(MAX_CHAIN).collect();
-        for endorsement in chain.iter().chain([&vek]).chain(&crl) {
+        for endorsement in chain.iter().chain(&vek).chain(&crl) {
             if endorsement.len() > MAX_ENDORSEMENT_BYTES {
                 return Err(EvidenceError::EndorsementLength {
                     got: endorsement.len(),
                 });
             }
         }
-        let got = report.len();
-        let platform = match hcl {
-            None => PlatformEvidence::Snp(Box::new(
-                report
-                    .try_into()
-                    .map_err(|_| EvidenceError::ReportLength { got })?,
-            )),
-            Some(_) if got > MAX_HCL_REPORT_BYTES => return Err(EvidenceError::HclReportLength { got }),
-            Some(quote) => PlatformEvidence::AzureVtpm {
-                hcl_report: report,
-                quote: TpmQuote::decode(&quote).map_err(EvidenceError::Quote)?,
-            },
-        };
-        Ok(Untrusted::new(Self {
-            statement,
-            proof: InclusionProof::decode(&proof).map_err(EvidenceError::Proof)?,
-            platform,
-            endorsements: Endorsements { vek, chain, crl },
-            gpu,
-        }))
-    }
-}
-
-/// A client's request for evidence on the connection it is sent on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttestRequest {
-    /// The client's challenge.
-    pub nonce: Nonce,
-}
-
-impl AttestRequest {
-    /// Most bytes of a request.
-    pub const MAX_BYTES: usize = 128;
-    const LANE_AUTO: u64 = 0;
-    const LANE_M: u64 = 1;
-
-    /// Deterministic CBOR: `{1: nonce, 2: lane, 3: max_age_s, 4: gpu}`.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        MapBuilder::new()
-            .bytes(1, self.nonce.as_bytes())
-            .uint(2, Self::LANE_M)
-            .uint(3, 0)
-            .uint(4, 0)
-            .encode()
-    }
-
-    /// Reads a request strictly. Members 3 and 4 are read and not needed in
-    /// lane M, whose evidence is always fresh; lane K alone is refused.
-    ///
-    /// # Errors
-    /// [`CodecError`] names the first fault.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let mut fields = Fields::decode(bytes, Self::MAX_BYTES)?;
-        let nonce = Nonce::new(fields.array(1)?);
-        if !matches!(fields.uint(2)?, Self::LANE_AUTO | Self::LANE_M) {
-            return Err(CodecError::Value {
-                key: 2.into(),
-                expected: "lane 0 (auto) or 1 (M)",
-            });
+        match vek {
+            Some(vek) => Ok(Some(Self { vek, chain, crl })),
+            None if chain.is_empty() && crl.is_none() => Ok(None),
+            None => Err(missing("vek")),
         }
-        fields.uint(3)?;
-        if fields.uint(4)? != 0 {
-            return Err(CodecError::Value {
-                key: 4.into(),
-                expected: "gpu 0 (current)",
-            });
-        }
-        fields.finish()?;
-        Ok(Self { nonce })
     }
 }
 

@@ -64,8 +64,9 @@ pub use ear::{
     TrustworthinessClaim,
 };
 pub use evidence::{
-    ATTEST_PATH, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError, GpuPart,
-    GpuPartError, MAX_ENVELOPE_BYTES, Platform, PlatformEvidence, REQUEST_MEDIA_TYPE, TpmQuote, Untrusted,
+    ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,
+    GpuFreshness, GpuPart, GpuPartError, Lane, MAX_ENVELOPE_BYTES, Omission, PartialEvidence, Platform,
+    PlatformEvidence, REQUEST_MEDIA_TYPE, SessionSignature, TpmQuote, Untrusted,
 };
 pub use hash::{sha256, sha384, sha512};
 pub use json::{Json, JsonError};

@@ -125,10 +125,7 @@ impl Plain {
 }
 
 fn challenge(byte: u8) -> Vec<u8> {
-    AttestRequest {
-        nonce: Nonce::new([byte; 32]),
-    }
-    .encode()
+    AttestRequest::fresh(Nonce::new([byte; 32])).encode()
 }
 
 #[tokio::test]

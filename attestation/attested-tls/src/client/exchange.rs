@@ -66,7 +66,7 @@ impl Exchange {
         node: &NodeAddress,
         nonce: &Nonce,
     ) -> Result<Vec<u8>, ConnectError> {
-        let body = AttestRequest { nonce: *nonce }.encode();
+        let body = AttestRequest::fresh(*nonce).encode();
         let request = Request::post(ATTEST_PATH)
             .header(HOST, node.authority())
             .header(CONTENT_TYPE, REQUEST_MEDIA_TYPE)
