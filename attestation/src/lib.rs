@@ -36,6 +36,7 @@ pub mod binding;
 pub mod codec;
 pub mod encoding;
 pub mod nvidia;
+pub mod sealed;
 pub mod snp;
 
 mod certificate_table;
