@@ -16,6 +16,7 @@ mod queue;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bastide_attestation::binding::LeafType;
 use bastide_attestation::{
     Attester, AttesterError, Binder, BootId, Evidence, GpuAttester, KeyThumbprint, ManifestDigest,
     PolicyDigest, StatementDigest,
@@ -32,6 +33,8 @@ pub struct EnclaveFacts {
     pub session_key: [u8; 32],
     /// COSE thumbprint of the receipt key.
     pub receipt_key: KeyThumbprint,
+    /// SHA-256 of the sealed-mode key configuration; `None` if the mode is off.
+    pub sealed_key: Option<[u8; 32]>,
     /// Digest of the manifest of the model that answers.
     pub model: ManifestDigest,
     /// Digest of the enclave's configuration.
@@ -209,11 +212,20 @@ impl LaneM {
     /// # Errors
     /// [`LaneError`]; the session gets no evidence then, not even older.
     pub async fn attest(&self, binder: Binder) -> Result<Attested, LaneError> {
+        self.attest_as(binder, LeafType::ServerTls).await
+    }
+
+    /// As [`Self::attest`], for a leaf that stands for something else than a
+    /// session that this end accepted.
+    ///
+    /// # Errors
+    /// [`LaneError`]; there is no evidence then, not even older.
+    pub async fn attest_as(&self, binder: Binder, leaf: LeafType) -> Result<Attested, LaneError> {
         let wait = self.owner.wait;
         let Waiting {
             answer,
             place: _place,
-        } = Queue::join(&self.owner.queue, binder, wait)?;
+        } = Queue::join(&self.owner.queue, binder, leaf, wait)?;
         match tokio::time::timeout(wait, answer).await {
             Err(_) => Err(LaneError::TimedOut { wait }),
             Ok(Ok(granted)) => {

@@ -9,6 +9,7 @@
 //! | [`LaneM`] | one report for all sessions that wait while another is made |
 //! | [`Connector`] | the client's gate: connect, challenge, appraise |
 //! | [`AttestedConnection`] | the only thing a user's bytes can be written to |
+//! | [`SealedConnector`], [`SealedKeys`] | both ends of sealed mode, where no exporter can be reached |
 //!
 //! Invariants of this crate:
 //! - it is the only one that names `rustls` types, and none is in its interface;
@@ -39,6 +40,7 @@ mod identity;
 mod lane_m;
 mod peer_certificate;
 mod provider;
+mod sealed;
 mod server;
 mod session;
 mod signing_key;
@@ -47,5 +49,9 @@ pub use address::{AddressError, NodeAddress};
 pub use client::{AttestedConnection, ConnectError, Connector, LEASE, SendError, State, Timeouts};
 pub use identity::{IdentityError, ServerIdentity};
 pub use lane_m::{Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM};
+pub use sealed::{
+    AnswerSealer, Carrier, CarrierError, NoKey, OpenError, Opened, SealedBody, SealedConnector, SealedError,
+    SealedKey, SealedKeys, SealedResponse,
+};
 pub use server::{AcceptError, ServerSession, ServerStream};
 pub use session::{SessionBinding, SessionFault};

@@ -75,9 +75,7 @@ pub(super) fn read_one(reader: &mut Reader<'_>, count: usize) -> Result<Field, S
     let value = sized(reader, MAX_SECTION_BYTES, "a field's value")?;
     let named = !name.is_empty() && name.iter().copied().all(is_name_byte);
     let name = core::str::from_utf8(name).ok().filter(|_| named);
-    let visible = value
-        .iter()
-        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    let visible = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
     let value = core::str::from_utf8(value).ok().filter(|_| visible);
     match (name, value) {
         (Some(name), Some(value)) => Ok(Field::new(name, value)),
@@ -91,6 +89,19 @@ const fn is_name_byte(byte: u8) -> bool {
         || byte.is_ascii_digit()
         || matches!(
             byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
         )
 }

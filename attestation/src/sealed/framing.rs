@@ -32,7 +32,12 @@ pub(super) fn put_length(to: &mut Vec<u8>, length: usize) {
     let length = u64::try_from(length).unwrap_or(u64::MAX);
     match length {
         0..0x40 => to.extend(u8::try_from(length)),
-        0x40..0x4000 => to.extend(u16::try_from(length).unwrap_or(0).wrapping_add(0x4000).to_be_bytes()),
+        0x40..0x4000 => to.extend(
+            u16::try_from(length)
+                .unwrap_or(0)
+                .wrapping_add(0x4000)
+                .to_be_bytes(),
+        ),
         0x4000..0x4000_0000 => to.extend(
             u32::try_from(length)
                 .unwrap_or(0)

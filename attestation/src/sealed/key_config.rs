@@ -156,7 +156,9 @@ pub fn decode_configs(bytes: &[u8]) -> Result<Vec<KeyConfig>, SealedFormatError>
             .u16_be()
             .and_then(|length| reader.take(usize::from(length)))
             .ok_or_else(|| fault("as many bytes as its length says"))?;
-        let Some(config) = decode_config(one)? else { continue };
+        let Some(config) = decode_config(one)? else {
+            continue;
+        };
         if configs.iter().any(|other| other.id == config.id) {
             return Err(fault("each key identifier once"));
         }
@@ -321,7 +323,11 @@ mod tests {
         for at in 1..HEADER_BYTES {
             let mut other = request.clone();
             other[at] ^= 0x55;
-            assert_eq!(RequestHeader::split(&other), Err(SealedFormatError::Header), "{at}");
+            assert_eq!(
+                RequestHeader::split(&other),
+                Err(SealedFormatError::Header),
+                "{at}"
+            );
         }
     }
 

@@ -117,7 +117,11 @@ impl SealedRequest {
             // As much as could come, so that it is never moved.
             body.reserve_exact(most.min(reader.rest().len()));
             loop {
-                let chunk = sized(&mut reader, most.saturating_sub(body.len()), "a body within its limit")?;
+                let chunk = sized(
+                    &mut reader,
+                    most.saturating_sub(body.len()),
+                    "a body within its limit",
+                )?;
                 if chunk.is_empty() {
                     break;
                 }
@@ -217,7 +221,10 @@ mod tests {
         let mut known = vec![0, 3];
         known.extend_from_slice(b"GET\x05https\x00\x0a/hello.txt");
         let empty = SealedRequest::decode(&known, 0).unwrap();
-        assert_eq!((empty.method.as_str(), empty.path.as_str()), ("GET", "/hello.txt"));
+        assert_eq!(
+            (empty.method.as_str(), empty.path.as_str()),
+            ("GET", "/hello.txt")
+        );
         let mut other = vec![2, 3];
         other.extend_from_slice(b"GET\x05https\x0bexample.com\x01/");
         other.extend_from_slice(b"\x0aaccept-not\x02en\x00\x02ab\x01c\x00\x00\x00\x00");
@@ -242,15 +249,27 @@ mod tests {
                 fields: vec![Field::new(name, value)],
                 ..request(b"")
             };
-            assert!(SealedRequest::decode(&bad.encode(), 0).is_err(), "{name:?} {value:?}");
+            assert!(
+                SealedRequest::decode(&bad.encode(), 0).is_err(),
+                "{name:?} {value:?}"
+            );
         }
-        for (method, path) in [("post", "/"), ("", "/"), ("POST", "v1"), ("POST", "/ x"), ("POST", "")] {
+        for (method, path) in [
+            ("post", "/"),
+            ("", "/"),
+            ("POST", "v1"),
+            ("POST", "/ x"),
+            ("POST", ""),
+        ] {
             let bad = SealedRequest {
                 method: method.to_owned(),
                 path: path.to_owned(),
                 ..request(b"")
             };
-            assert!(SealedRequest::decode(&bad.encode(), 0).is_err(), "{method:?} {path:?}");
+            assert!(
+                SealedRequest::decode(&bad.encode(), 0).is_err(),
+                "{method:?} {path:?}"
+            );
         }
         let mut after = request(b"").encode();
         *after.last_mut().unwrap() = 1;

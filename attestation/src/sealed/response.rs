@@ -293,7 +293,12 @@ mod tests {
 
     #[test]
     fn an_informational_status_a_request_and_trailers_are_refused() {
-        for bytes in [&[3, 0x40, 100, 0][..], &[0, 3], &[3, 0x42, 0x58, 0], &[3, 0x40, 200, 0, 0, 1]] {
+        for bytes in [
+            &[3, 0x40, 100, 0][..],
+            &[0, 3],
+            &[3, 0x42, 0x58, 0],
+            &[3, 0x40, 200, 0, 0, 1],
+        ] {
             let mut reader = ResponseReader::new();
             reader.push(bytes);
             let mut read = reader.next_piece();

@@ -35,7 +35,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`LaneError::NoRandomness`]; [`LaneError::Busy`] for more than [`MAX_LEAVES`].
-    pub(super) fn new(binders: &[Binder]) -> Result<Self, LaneError> {
+    pub(super) fn new(binders: &[(Binder, LeafType)]) -> Result<Self, LaneError> {
         let depth = Tree::depth_for(binders.len()).ok_or(LaneError::Busy)?;
         let size = 1_usize << depth;
         let mut random = vec![0; size * (SALT_BYTES + RANK_BYTES)];
@@ -88,7 +88,7 @@ impl Batch {
             gpu_seed: GpuSeedKind::PreviousStatement,
             session_key: facts.session_key,
             receipt_key: facts.receipt_key,
-            sealed_key: None,
+            sealed_key: facts.sealed_key,
             model: facts.model,
             configuration: facts.configuration,
             time_ms: host_time_ms(),
@@ -129,11 +129,11 @@ struct Draw<'a> {
 }
 
 impl<'a> Draw<'a> {
-    fn new(session: usize, draw: &'a [u8], binder: Option<&Binder>) -> Option<Self> {
+    fn new(session: usize, draw: &'a [u8], binder: Option<&(Binder, LeafType)>) -> Option<Self> {
         let (salt, rank) = draw.split_first_chunk::<SALT_BYTES>()?;
         let salt = Salt::new(*salt);
         let hash = match binder {
-            Some(binder) => leaf(LeafType::ServerTls, &salt, binder),
+            Some((binder, kind)) => leaf(*kind, &salt, binder),
             // A hash and 32 random bytes can't be told apart.
             None => LeafHash::new(*salt.as_bytes()),
         };

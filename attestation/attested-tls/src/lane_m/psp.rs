@@ -68,7 +68,10 @@ impl Psp {
 
     /// One epoch, for exactly these.
     fn report(&mut self, waiters: Vec<Waiter>) {
-        let binders: Vec<_> = waiters.iter().map(|waiter| waiter.binder).collect();
+        let binders: Vec<_> = waiters
+            .iter()
+            .map(|waiter| (waiter.binder, waiter.leaf))
+            .collect();
         let batch = match Batch::new(&binders) {
             Ok(batch) => batch,
             Err(error) => {

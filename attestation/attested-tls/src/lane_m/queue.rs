@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bastide_attestation::Binder;
+use bastide_attestation::binding::LeafType;
 use tokio::sync::oneshot;
 
 use crate::lane_m::epoch::{Granted, MAX_LEAVES};
@@ -20,6 +21,7 @@ pub(super) type Answer = Result<Granted, LaneError>;
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) binder: Binder,
+    pub(super) leaf: LeafType,
     pub(super) deadline: Instant,
     /// Whether a report for it failed already.
     pub(super) retried: bool,
@@ -92,7 +94,12 @@ impl Queue {
     // For the sessions.
 
     /// Waits in line from now on.
-    pub(super) fn join(queue: &Arc<Self>, binder: Binder, wait: Duration) -> Result<Waiting, LaneError> {
+    pub(super) fn join(
+        queue: &Arc<Self>,
+        binder: Binder,
+        leaf: LeafType,
+        wait: Duration,
+    ) -> Result<Waiting, LaneError> {
         let mut state = queue.lock();
         if let Some(reason) = queue.fault(&mut state) {
             return Err(LaneError::Unattestable { reason });
@@ -109,6 +116,7 @@ impl Queue {
         let (answer, receiver) = oneshot::channel();
         state.waiters.push_back(Waiter {
             binder,
+            leaf,
             deadline: Instant::now() + wait,
             retried: false,
             answer,

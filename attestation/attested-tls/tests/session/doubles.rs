@@ -52,6 +52,7 @@ pub(crate) fn facts() -> EnclaveFacts {
         boot_id: BootId::new([1; 16]),
         session_key: [2; 32],
         receipt_key: KeyThumbprint::new([3; 32]),
+        sealed_key: None,
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,

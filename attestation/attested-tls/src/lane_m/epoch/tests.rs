@@ -6,12 +6,12 @@ use bastide_attestation::{
 
 use super::*;
 
-fn binders(count: usize) -> Vec<Binder> {
+fn binders(count: usize) -> Vec<(Binder, LeafType)> {
     (0..count)
         .map(|i| {
             let mut bytes = [7; 32];
             bytes[..8].copy_from_slice(&i.to_be_bytes());
-            Binder::new(bytes)
+            (Binder::new(bytes), LeafType::ServerTls)
         })
         .collect()
 }
@@ -21,6 +21,7 @@ fn facts() -> EnclaveFacts {
         boot_id: BootId::new([1; 16]),
         session_key: [2; 32],
         receipt_key: KeyThumbprint::new([3; 32]),
+        sealed_key: Some([8; 32]),
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,
@@ -62,10 +63,11 @@ fn every_session_proves_its_own_binder_in_a_padded_tree() {
             (stated.depth, stated.epoch, stated.previous),
             (depth, 9, StatementDigest::new([6; 32]))
         );
+        assert_eq!(stated.sealed_key, Some([8; 32]));
         let granted: Vec<_> = batch.signed(statement.clone(), attestation(), None).collect();
         assert_eq!(granted.len(), sessions);
         let mut salts = Vec::new();
-        for (granted, binder) in granted.into_iter().zip(&binders) {
+        for (granted, (binder, _)) in granted.into_iter().zip(&binders) {
             let attested = granted.redeem().unwrap();
             let proof = &attested.evidence.proof;
             let own = leaf(LeafType::ServerTls, &proof.salt, binder);
@@ -97,8 +99,30 @@ fn another_sessions_proof_does_not_hold() {
         .redeem()
         .unwrap();
     let proof = first.evidence.proof;
-    let foreign = leaf(LeafType::ServerTls, &proof.salt, &binders[1]);
+    let foreign = leaf(LeafType::ServerTls, &proof.salt, &binders[1].0);
     assert!(proof.verify(&foreign, 4, &root).is_err());
+}
+
+/// A leaf of one kind can't be shown as another's.
+#[test]
+fn a_leaf_stands_for_what_was_asked_for_and_nothing_else() {
+    let binder = binders(1)[0].0;
+    let batch = Batch::new(&[(binder, LeafType::SealedKey), (binder, LeafType::ServerTls)]).unwrap();
+    let root = batch.tree.root();
+    let statement = batch.statement(
+        &facts(),
+        0,
+        StatementDigest::new([0; 32]),
+        &GpuSnapshot::default(),
+    );
+    let granted = batch.signed(statement, attestation(), None);
+    for (granted, kind) in granted.zip([LeafType::SealedKey, LeafType::ServerTls]) {
+        let proof = granted.redeem().unwrap().evidence.proof;
+        for other in [LeafType::SealedKey, LeafType::ServerTls, LeafType::ClientTls] {
+            let own = leaf(other, &proof.salt, &binder);
+            assert_eq!(proof.verify(&own, 4, &root).is_ok(), other == kind, "{other:?}");
+        }
+    }
 }
 
 /// A session's place says nothing about when it came: over many epochs the
