@@ -10,6 +10,7 @@
 //! | `route` | paths and methods, and what needs a lease |
 //! | `attest` | evidence for this connection |
 //! | `chat` | a completion, whole or streamed, with its receipt |
+//! | `sealed` | evidence of the sealed-mode key; sealed requests and answers |
 //! | `body` | request bodies in, answers out |
 //! | `monitor` | liveness, readiness and metrics on a plain loopback port |
 
@@ -21,6 +22,7 @@ mod connection;
 mod limits;
 mod monitor;
 mod route;
+mod sealed;
 mod session;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use crate::gpus::{GpuState, Renewal};
 use crate::inference::Inference;
 use crate::metrics::Metrics;
 use crate::receipts::Ledger;
+use crate::sealed::SealedMode;
 
 pub(crate) use accept::{Listener, serve};
 pub use limits::Limits;
@@ -68,6 +71,7 @@ pub(crate) struct Node {
     pub(crate) model: ModelCard,
     pub(crate) inference: Inference,
     pub(crate) ledger: Ledger,
+    pub(crate) sealed: SealedMode,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Lifecycle>,
     /// Where the machine has GPUs that must be attested.

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::model;
 use crate::ready::Ready;
 use crate::receipts::Ledger;
+use crate::sealed::SealedMode;
 use crate::server::{Limits, Listener, ModelCard, Node, NodeGpus, monitor, serve};
 use crate::telemetry::ops;
 
@@ -101,10 +102,12 @@ impl Enclave {
         let model = Arc::new(model);
         let manifest = model::manifest(&model).digest();
         let attester_name = attester.name();
+        let sealed = SealedMode::start()?;
         let facts = EnclaveFacts {
             boot_id: boot.id,
             session_key: boot.session_key,
             receipt_key: boot.receipts.thumbprint(),
+            sealed_key: sealed.current().map(|keys| keys.digest()),
             model: manifest,
             configuration: configuration_digest(&limits, attester_name, listen.kind(), gpu_configuration),
             // There is no debug mode to be in: nothing shows more in any build.
@@ -152,6 +155,7 @@ impl Enclave {
             },
             inference,
             ledger: Ledger::new(boot.receipts, manifest),
+            sealed,
             metrics,
             life: Arc::new(Lifecycle::new()),
             gpus,

@@ -128,6 +128,24 @@ pub enum ApiError {
         "this enclave's GPUs are not attested at the moment; try again on a new connection, or another node"
     )]
     GpusNotAttested,
+    /// A sealed request can't be read.
+    #[error("the sealed request is not chunked OHTTP with binary HTTP inside, or was changed on its way")]
+    SealedMalformed,
+    /// A sealed request names a key that is not in use.
+    #[error("the sealed request names a key that is not in use; ask for the key's evidence again")]
+    SealedKeyUnknown,
+    /// A sealed request names no statement that stands for its key.
+    #[error(
+        "the sealed request names no statement that was given out for its key in the last 300 s; \
+         ask for the key's evidence again"
+    )]
+    SealedStatement,
+    /// A sealed request that came before.
+    #[error("a sealed request with this encapsulated key came before; seal it again")]
+    SealedReplay,
+    /// Too much has to be remembered for sealed mode.
+    #[error("too many sealed requests came in the last 5 minutes; try again later")]
+    SealedBusy,
     /// Too many generations run and wait.
     #[error("all generations are taken and the queue is full; try again")]
     Overloaded,
@@ -174,8 +192,11 @@ impl ApiError {
             | Self::Unknown { .. }
             | Self::ContextLength { .. }
             | Self::Template
-            | Self::AttestMalformed => StatusCode::BAD_REQUEST,
-            Self::AttestationRequired => StatusCode::FORBIDDEN,
+            | Self::AttestMalformed
+            | Self::SealedMalformed => StatusCode::BAD_REQUEST,
+            Self::AttestationRequired | Self::SealedStatement => StatusCode::FORBIDDEN,
+            Self::SealedReplay => StatusCode::CONFLICT,
+            Self::SealedKeyUnknown => StatusCode::UNPROCESSABLE_ENTITY,
             Self::ModelNotFound { .. } | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -186,6 +207,7 @@ impl ApiError {
             | Self::AttestFailed
             | Self::GpusNotAttested
             | Self::Overloaded
+            | Self::SealedBusy
             | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimeLimit { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -214,6 +236,11 @@ impl ApiError {
             Self::AttestBusy => "attest_busy",
             Self::AttestFailed => "attest_failed",
             Self::GpusNotAttested => "gpus_not_attested",
+            Self::SealedMalformed => "sealed_malformed",
+            Self::SealedKeyUnknown => "sealed_key_unknown",
+            Self::SealedStatement => "sealed_statement",
+            Self::SealedReplay => "sealed_replay",
+            Self::SealedBusy => "sealed_busy",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
             Self::TimeLimit { .. } => "time_limit",
@@ -241,7 +268,7 @@ impl ApiError {
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Overloaded | Self::AttestBusy => Some(1),
-            Self::AttestFailed | Self::GpusNotAttested | Self::Draining => Some(5),
+            Self::AttestFailed | Self::GpusNotAttested | Self::SealedBusy | Self::Draining => Some(5),
             _ => None,
         }
     }
@@ -329,6 +356,7 @@ mod tests {
             ApiError::AttestFailed,
             ApiError::GpusNotAttested,
             ApiError::Overloaded,
+            ApiError::SealedBusy,
             ApiError::Draining,
         ] {
             assert_eq!(error.status(), 503);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bastide_attestation::{Commitment, FinishReason, Receipt, Salt};
+use bastide_attestation::{Commitment, FinishReason, Nonce, Receipt, Salt, StatementDigest};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::Node;
 use super::body::{self, AnswerBody};
 use super::route::{JSON, require_type, with_type};
 use super::session::{Lease, Session};
+use super::{GpuStanding, Node};
 use crate::api::{AnswerHead, ApiError, ChatRequest, Served, TokenLogprob, Usage};
 use crate::clock;
 use crate::identity::{random, salt};
@@ -42,7 +42,28 @@ pub(super) async fn completion(
     until: Instant,
 ) -> Result<Response<AnswerBody>, ApiError> {
     let tally = Tally::new(&session.node);
-    let answered = match prepare(session, request, until).await {
+    answer(tally, prepare(session, request, until).await).await
+}
+
+/// As [`completion`], for a request that came sealed: on what it rests was found
+/// out by who opened it.
+pub(super) async fn sealed_completion(
+    node: &Arc<Node>,
+    grounds: Grounds,
+    body: Zeroizing<Vec<u8>>,
+    until: Instant,
+) -> Result<Response<AnswerBody>, ApiError> {
+    let tally = Tally::new(node);
+    let prepared = if node.life.is_draining() {
+        Err(ApiError::Draining)
+    } else {
+        begin(node, grounds, body, until).await
+    };
+    answer(tally, prepared).await
+}
+
+async fn answer(tally: Tally, prepared: Result<Running, ApiError>) -> Result<Response<AnswerBody>, ApiError> {
+    let answered = match prepared {
         Ok(running) if running.stream => return Ok(stream::respond(running, tally)),
         Ok(running) => whole(running).await,
         Err(error) => Err(error),
@@ -85,6 +106,27 @@ impl Drop for Tally {
     }
 }
 
+/// What was attested to who asks, and must still be so: the receipt names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grounds {
+    /// The receipt's nonce.
+    pub(super) nonce: Nonce,
+    /// The statement that the client appraised.
+    pub(super) statement: StatementDigest,
+    /// How it was with the GPUs then.
+    pub(super) gpus: GpuStanding,
+}
+
+impl From<Lease> for Grounds {
+    fn from(lease: Lease) -> Self {
+        Self {
+            nonce: lease.nonce,
+            statement: lease.statement,
+            gpus: lease.gpus,
+        }
+    }
+}
+
 /// A completion whose generation has started.
 struct Running {
     node: Arc<Node>,
@@ -93,7 +135,7 @@ struct Running {
     until: Instant,
     salt: Salt,
     request: Commitment,
-    lease: Lease,
+    grounds: Grounds,
     sampling: [u8; 32],
     prompt_tokens: u64,
     most_tokens: u32,
@@ -116,6 +158,16 @@ async fn prepare(
     let body = timeout_at(until, body::read(request.into_body(), node.limits.body_bytes))
         .await
         .map_err(|_| ApiError::BodyTimeout)??;
+    begin(node, lease.into(), body, until).await
+}
+
+/// Reads a request's body and has its generation started.
+async fn begin(
+    node: &Arc<Node>,
+    grounds: Grounds,
+    body: Zeroizing<Vec<u8>>,
+    until: Instant,
+) -> Result<Running, ApiError> {
     let served = Served {
         model: &node.model.name,
         tokens: node.limits.tokens,
@@ -152,7 +204,7 @@ async fn prepare(
         until,
         salt,
         request,
-        lease,
+        grounds,
         sampling: parameters.digest(started.most_tokens),
         prompt_tokens: started.prompt_tokens,
         most_tokens: started.most_tokens,
@@ -171,7 +223,7 @@ impl Running {
             })?
             .unwrap_or(Err(ApiError::Internal));
         // What was attested is no longer so: not another token.
-        if self.node.gpu_standing() != self.lease.gpus {
+        if self.node.gpu_standing() != self.grounds.gpus {
             return Err(ApiError::GpusNotAttested);
         }
         next
@@ -186,8 +238,8 @@ impl Running {
         let answer = Answer {
             request: self.request,
             response,
-            nonce: self.lease.nonce,
-            statement: self.lease.statement,
+            nonce: self.grounds.nonce,
+            statement: self.grounds.statement,
             finish,
             sampling: self.sampling,
             usage: [self.prompt_tokens, completion_tokens],
