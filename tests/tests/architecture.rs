@@ -72,11 +72,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     (
         "bastide-ohttp-relay",
         "host-shim/ohttp-relay",
-        &[
-            "bastide-host-shim",
-            "bastide-attested-tls",
-            "bastide-attestation",
-        ],
+        &["bastide-host-shim", "bastide-attested-tls", "bastide-attestation"],
     ),
     ("bastide-tests", "tests", &[]),
     ("bastide-fake-nvml", "tests/fake-nvml", &["bastide-attestation"]),

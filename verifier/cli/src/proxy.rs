@@ -9,9 +9,13 @@ mod error;
 mod origin;
 mod pool;
 mod relay;
+mod sealed;
+mod sealed_gate;
 mod server;
 mod service;
 
 pub(crate) use pool::Pool;
-pub(crate) use server::{Server, loopback};
+pub(crate) use sealed::SealedService;
+pub(crate) use sealed_gate::SealedGate;
+pub(crate) use server::{Answers, Server, loopback};
 pub(crate) use service::Service;

@@ -45,6 +45,7 @@ pub struct SealedConnector {
     carrier: Carrier,
     clock: fn() -> UnixTime,
     head: Duration,
+    post_quantum: bool,
 }
 
 impl fmt::Debug for SealedConnector {
@@ -147,6 +148,7 @@ impl SealedConnector {
             carrier,
             clock: system_time,
             head: HEAD,
+            post_quantum: false,
         }
     }
 
@@ -154,6 +156,15 @@ impl SealedConnector {
     #[must_use]
     pub fn with_clock(self, clock: fn() -> UnixTime) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same, sealing to X-Wing keys alone.
+    #[must_use]
+    pub fn post_quantum(self) -> Self {
+        Self {
+            post_quantum: true,
+            ..self
+        }
     }
 
     /// The node's address.
@@ -197,7 +208,8 @@ impl SealedConnector {
         if result.statement.sealed_key != Some(sha256(&[&key_config])) {
             return Err(SealedError::KeyNotAttested);
         }
-        let config = prefer(configs).ok_or(SealedError::KeyConfig(SealedFormatError::NoKnownConfig))?;
+        let config = prefer(configs, self.post_quantum)
+            .ok_or(SealedError::KeyConfig(SealedFormatError::NoKnownConfig))?;
         Ok(SealedKey {
             node: self.node.clone(),
             config,
@@ -302,7 +314,8 @@ impl SealedConnector {
 
 /// X-Wing if it is offered: what is recorded today stays closed to a later
 /// quantum computer.
-fn prefer(mut configs: Vec<KeyConfig>) -> Option<KeyConfig> {
+fn prefer(mut configs: Vec<KeyConfig>, post_quantum: bool) -> Option<KeyConfig> {
+    configs.retain(|config| config.kem == Kem::XWing || !post_quantum);
     configs.sort_by_key(|config| match config.kem {
         Kem::XWing => 0,
         Kem::X25519 => 1,
@@ -328,4 +341,28 @@ fn is_of_type(response: &Response<Incoming>, expected: &str) -> bool {
 fn system_time() -> UnixTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixTime::from_secs(since.map_or(0, |elapsed| elapsed.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bastide_attestation::sealed::Aead;
+
+    #[test]
+    fn x_wing_comes_first_and_alone_where_that_is_asked_for() {
+        let config = |kem: Kem| KeyConfig {
+            id: 0,
+            kem,
+            public_key: vec![0; kem.public_key_bytes()],
+            aeads: vec![Aead::ChaCha20Poly1305],
+        };
+        let kem = |configs: &[Kem], post_quantum| {
+            let configs = configs.iter().copied().map(config).collect();
+            prefer(configs, post_quantum).map(|config| config.kem)
+        };
+        let both = [Kem::X25519, Kem::XWing];
+        assert_eq!(kem(&both, false), Some(Kem::XWing));
+        assert_eq!(kem(&both[..1], false), Some(Kem::X25519));
+        assert_eq!(kem(&both[..1], true), None);
+    }
 }

@@ -33,7 +33,7 @@ fn is_code(word: &str) -> bool {
 
 /// First components of codes that this program prints; names of files and of
 /// checks look the same.
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 18] = [
     "api",
     "endorsements",
     "evidence",
@@ -48,6 +48,7 @@ const FAMILIES: [&str; 17] = [
     "proxy",
     "receipt",
     "result",
+    "sealed",
     "session",
     "simulated",
     "stream",
@@ -74,6 +75,7 @@ fn every_code_in_the_sources_is_known() {
         "../endorsements/src",
         "../measure/src",
         "../../attestation/attested-tls/src/client",
+        "../../attestation/attested-tls/src/sealed",
         "../src/policy",
     ] {
         for path in sources(&root.join(folder)) {
