@@ -1,15 +1,17 @@
 //! What the enclave knows of one connection: what evidence is bound to it,
-//! whether and until when it may be used, and until when it may stay open.
+//! whether and until when it may be used, and until when it may stay open. A
+//! lease ends before its time when what was attested changes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bastide_attestation::{Nonce, StatementDigest};
-use bastide_attested_tls::SessionBinding;
+use bastide_attested_tls::{SessionBinding, Standing};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{GpuStanding, Limits, Node};
+use super::{Limits, Node};
 use crate::api::ApiError;
 
 /// Time to write an answer's last bytes to a slow client.
@@ -22,8 +24,8 @@ pub(crate) struct Lease {
     pub(crate) nonce: Nonce,
     /// The statement that answered it.
     pub(crate) statement: StatementDigest,
-    /// How it was with the GPUs when they were stated.
-    pub(crate) gpus: GpuStanding,
+    /// What has to stay true.
+    pub(crate) standing: Standing,
     until: Instant,
 }
 
@@ -43,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) binding: SessionBinding,
     state: Mutex<State>,
     changed: Notify,
+    /// The lane's latest change that the deadline takes into account.
+    seen: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -66,6 +70,7 @@ impl Session {
                 closing_since: None,
             }),
             changed: Notify::new(),
+            seen: AtomicU64::new(0),
         })
     }
 
@@ -81,30 +86,50 @@ impl Session {
 
     /// Resolves when the deadline may have changed.
     pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+        let seen = self.seen.load(Ordering::Acquire);
+        let mut changes = self.node.lane.changes();
+        tokio::select! {
+            () = self.changed.notified() => {}
+            // The node has the lane, so there is always somebody to tell.
+            _ = changes.wait_for(|change| *change != seen) => {}
+        }
     }
 
-    /// The lease, while it lasts and nothing has happened to the GPUs since.
+    /// The lease, while it lasts and nothing that was attested has changed.
     ///
     /// # Errors
     /// [`ApiError::GpusNotAttested`] while nobody could get a lease for that
     /// reason, else [`ApiError::AttestationRequired`].
     pub(crate) fn require_lease(&self) -> Result<Lease, ApiError> {
-        let standing = self.node.require_gpus()?;
-        self.state()
-            .lease
-            .filter(|lease| Instant::now() < lease.until && lease.gpus == standing)
-            .ok_or(ApiError::AttestationRequired)
+        let lease = self.state().lease;
+        let lease = lease.filter(|lease| Instant::now() < lease.until);
+        match lease {
+            Some(lease) => self.node.require_current(lease.standing).map(|()| lease),
+            None => Err(self
+                .node
+                .require_gpus()
+                .err()
+                .unwrap_or(ApiError::AttestationRequired)),
+        }
     }
 
-    /// Starts or renews the lease.
-    pub(crate) fn attested(&self, nonce: Nonce, statement: StatementDigest, gpus: GpuStanding) {
-        let until = Instant::now() + self.node.limits.lease;
+    /// Starts or renews the lease, which ends at `latest` at the latest.
+    pub(crate) fn attested(
+        &self,
+        nonce: Nonce,
+        statement: StatementDigest,
+        standing: Standing,
+        latest: Option<std::time::Instant>,
+    ) {
+        let mut until = Instant::now() + self.node.limits.lease;
+        if let Some(latest) = latest {
+            until = until.min(Instant::from_std(latest));
+        }
         self.change(|state| {
             state.lease = Some(Lease {
                 nonce,
                 statement,
-                gpus,
+                standing,
                 until,
             });
         });
@@ -127,7 +152,17 @@ impl Session {
 
     /// When this connection's time is over.
     pub(crate) fn deadline(&self) -> Deadline {
-        self.state().deadline(&self.node.limits)
+        // Before the lease is looked at: what comes later wakes `changed`.
+        let change = *self.node.lane.changes().borrow();
+        self.seen.store(change, Ordering::Release);
+        let mut state = self.state();
+        if let Some(lease) = &mut state.lease
+            && self.node.require_current(lease.standing).is_err()
+        {
+            // Over, but for the answers under way.
+            lease.until = lease.until.min(Instant::now());
+        }
+        state.deadline(&self.node.limits)
     }
 }
 
@@ -173,8 +208,9 @@ impl Drop for InFlight {
 #[cfg(test)]
 mod tests {
     use super::{Deadline, FLUSH, Lease, State};
-    use crate::server::{GpuStanding, Limits};
+    use crate::server::Limits;
     use bastide_attestation::{Nonce, StatementDigest};
+    use bastide_attested_tls::Standing;
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -187,7 +223,7 @@ mod tests {
             Some(Lease {
                 nonce: Nonce::new([0; 32]),
                 statement: StatementDigest::new([0; 32]),
-                gpus: GpuStanding::Without,
+                standing: Standing::default(),
                 until,
             })
         };
