@@ -12,7 +12,7 @@ use bastide_attestation::{
     ATTEST_PATH, Appraiser, AttestRequest, AttestationResult, ENVELOPE_MEDIA_TYPE, Evidence, Nonce,
     REQUEST_MEDIA_TYPE, SessionExpectation, UnixTime, Untrusted, Verdict,
 };
-use bastide_attested_tls::Connector;
+use bastide_attested_tls::{Connector, HttpVersions};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -60,7 +60,7 @@ async fn node() -> Arc<Node> {
 
 async fn pending(node: &Arc<Node>) -> Arc<Session> {
     let (client, server) = tokio::io::duplex(64 * 1024);
-    let connector = Connector::new(Arc::new(Nobody));
+    let connector = Connector::new(Arc::new(Nobody)).with_http(HttpVersions::Http1);
     let address = "https://enclave.test".parse().unwrap();
     tokio::spawn(async move { connector.connect_over(client, &address).await.map(drop) });
     let accepted = node
