@@ -18,11 +18,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bastide_attestation::{Nonce, StatementDigest};
-use bastide_attested_tls::{NoKey, OpenError, Opened, SealedKeys};
+use bastide_attested_tls::{NoKey, OpenError, Opened, SealedKeys, Standing};
 use tokio::time::Instant;
 
+pub(crate) use issued::Issue;
 use issued::Issued;
-pub(crate) use issued::Standing;
 use replays::Replays;
 
 use crate::api::ApiError;
@@ -58,10 +58,10 @@ struct Generation {
 }
 
 impl Generation {
-    fn new(number: u8) -> Result<Self, NoKey> {
+    fn new(number: u8, now: Instant) -> Result<Self, NoKey> {
         Ok(Self {
             keys: SealedKeys::generate(number)?,
-            until: Instant::now() + KEY_LIFE,
+            until: now + KEY_LIFE,
         })
     }
 }
@@ -84,7 +84,7 @@ impl SealedMode {
         Ok(Self {
             keys: Mutex::new(Generations {
                 number: 0,
-                current: Generation::new(0)?,
+                current: Generation::new(0, Instant::now())?,
                 before: None,
             }),
             issued: Mutex::default(),
@@ -94,9 +94,13 @@ impl SealedMode {
 
     /// The keys to seal to now; none if their time is over and no others came.
     pub(crate) fn current(&self) -> Option<SealedKeys> {
+        self.current_at(Instant::now())
+    }
+
+    fn current_at(&self, now: Instant) -> Option<SealedKeys> {
         let generations = lock(&self.keys);
         let current = &generations.current;
-        (Instant::now() < current.until).then(|| current.keys.clone())
+        (now < current.until).then(|| current.keys.clone())
     }
 
     /// Draws new keys. Those before open requests for [`GRACE`] more and are then
@@ -104,17 +108,17 @@ impl SealedMode {
     ///
     /// # Errors
     /// [`NoKey`]; the keys stay as they are.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "called when the lane can state new facts")
-    )]
     pub(crate) fn rotate(&self) -> Result<SealedKeys, NoKey> {
+        self.rotate_at(Instant::now())
+    }
+
+    fn rotate_at(&self, now: Instant) -> Result<SealedKeys, NoKey> {
         let mut generations = lock(&self.keys);
         let number = generations.number.wrapping_add(1);
-        let next = Generation::new(number)?;
+        let next = Generation::new(number, now)?;
         let keys = next.keys.clone();
         let mut before = std::mem::replace(&mut generations.current, next);
-        before.until = before.until.min(Instant::now() + GRACE);
+        before.until = before.until.min(now + GRACE);
         generations.number = number;
         generations.before = Some(before);
         Ok(keys)
@@ -125,16 +129,17 @@ impl SealedMode {
     /// # Errors
     /// [`OpenError`].
     pub(crate) fn open(&self, request: &[u8], limit: usize) -> Result<Unsealed, OpenError> {
-        let keys = self.named_by(request).ok_or(OpenError::UnknownKey)?;
+        let keys = self
+            .named_by(request, Instant::now())
+            .ok_or(OpenError::UnknownKey)?;
         Ok(Unsealed {
             opened: keys.open(request, limit)?,
             key: keys.digest(),
         })
     }
 
-    fn named_by(&self, request: &[u8]) -> Option<SealedKeys> {
+    fn named_by(&self, request: &[u8], now: Instant) -> Option<SealedKeys> {
         let mut generations = lock(&self.keys);
-        let now = Instant::now();
         generations.before.take_if(|before| now >= before.until);
         let Generations { current, before, .. } = &*generations;
         [Some(current), before.as_ref()]
@@ -149,8 +154,8 @@ impl SealedMode {
     ///
     /// # Errors
     /// [`ApiError::SealedBusy`] if too much is remembered.
-    pub(crate) fn issue(&self, statement: StatementDigest, standing: Standing) -> Result<(), ApiError> {
-        lock(&self.issued).add(statement, standing, Instant::now())
+    pub(crate) fn issue(&self, statement: StatementDigest, issue: Issue) -> Result<(), ApiError> {
+        lock(&self.issued).add(statement, issue, Instant::now())
     }
 
     /// Admits a request that was opened, once: the statement that it names stands
@@ -162,29 +167,31 @@ impl SealedMode {
         &self,
         unsealed: &Unsealed,
         statement: Option<StatementDigest>,
-    ) -> Result<(Admitted, Standing), ApiError> {
+    ) -> Result<Admitted, ApiError> {
         let now = Instant::now();
         let statement = statement.ok_or(ApiError::SealedStatement)?;
-        let standing = lock(&self.issued)
+        let issue = lock(&self.issued)
             .standing(&statement, now)
-            .filter(|standing| standing.key == unsealed.key)
+            .filter(|issue| issue.key == unsealed.key)
             .ok_or(ApiError::SealedStatement)?;
         lock(&self.replays).first(unsealed.opened.id, now)?;
-        let admitted = Admitted {
+        Ok(Admitted {
             nonce: Nonce::new(unsealed.opened.id),
             statement,
-        };
-        Ok((admitted, standing))
+            standing: issue.standing,
+        })
     }
 }
 
-/// What the receipt of a sealed answer names.
+/// What an answer to a sealed request rests on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Admitted {
     /// SHA-256 of the request's encapsulated key: no two requests share one.
     pub(crate) nonce: Nonce,
     /// The statement that the request's sender appraised.
     pub(crate) statement: StatementDigest,
+    /// What has to stay true.
+    pub(crate) standing: Standing,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -196,32 +203,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn keys_are_replaced_and_those_before_open_requests_for_a_lease_only() {
+    #[test]
+    fn keys_are_replaced_and_those_before_open_requests_for_a_lease_only() {
         let mode = SealedMode::start().unwrap();
-        let first = mode.current().unwrap();
-        let names_first = [0_u8];
-        assert_eq!(mode.named_by(&names_first).unwrap().digest(), first.digest());
-        let second = mode.rotate().unwrap();
-        assert_eq!(mode.current().unwrap().digest(), second.digest());
-        assert_eq!(mode.named_by(&names_first).unwrap().digest(), first.digest());
-        tokio::time::advance(GRACE).await;
-        assert!(mode.named_by(&names_first).is_none());
+        let now = Instant::now();
+        let opens = |first: u8, now| mode.named_by(&[first], now).map(|keys| keys.digest());
+        let first = mode.current_at(now).unwrap().digest();
+        assert_eq!((opens(0, now), opens(1, now)), (Some(first), Some(first)));
+        let second = mode.rotate_at(now).unwrap().digest();
+        assert_ne!(first, second);
+        assert_eq!(mode.current_at(now).unwrap().digest(), second);
+        assert_eq!((opens(0, now), opens(2, now)), (Some(first), Some(second)));
+        let later = now + GRACE;
+        assert_eq!((opens(0, later), opens(2, later)), (None, Some(second)));
         assert!(
             lock(&mode.keys).before.is_none(),
             "the pair is gone, not only unused"
         );
-        assert!(mode.named_by(&[2]).is_some());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn keys_that_nobody_replaced_end_after_a_day() {
+    #[test]
+    fn keys_that_nobody_replaced_end_after_a_day() {
         let mode = SealedMode::start().unwrap();
-        tokio::time::advance(KEY_LIFE - Duration::from_secs(1)).await;
-        assert!(mode.current().is_some());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(mode.current().is_none());
-        assert!(mode.named_by(&[0]).is_none());
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        assert!(mode.current_at(now + KEY_LIFE - second).is_some());
+        assert!(mode.current_at(now + KEY_LIFE + second).is_none());
+        assert!(mode.named_by(&[0], now + KEY_LIFE + second).is_none());
     }
 
     #[test]

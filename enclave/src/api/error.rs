@@ -123,6 +123,23 @@ pub enum ApiError {
     /// No report could be had.
     #[error("the security processor gave no evidence; try again on a new connection, or another node")]
     AttestFailed,
+    /// The session key may not sign for the statement that the request names.
+    #[error(
+        "the session key can't answer for this statement: it is not of this boot, too old, or something has changed \
+         since; ask for a report (lane 1)"
+    )]
+    LaneKUnavailable,
+    /// What was attested on this connection is not so any more.
+    #[error(
+        "what this connection attested has changed; POST {path} on a new one and check the evidence",
+        path = bastide_attestation::ATTEST_PATH
+    )]
+    AttestationOutdated,
+    /// GPUs were to be asked on demand.
+    #[error(
+        "no evidence of GPUs could be had on demand; ask for current evidence (gpu 0), or try again on a new connection"
+    )]
+    GpusUnavailable,
     /// The machine's GPUs are not attested at the moment.
     #[error(
         "this enclave's GPUs are not attested at the moment; try again on a new connection, or another node"
@@ -194,8 +211,10 @@ impl ApiError {
             | Self::Template
             | Self::AttestMalformed
             | Self::SealedMalformed => StatusCode::BAD_REQUEST,
-            Self::AttestationRequired | Self::SealedStatement => StatusCode::FORBIDDEN,
-            Self::SealedReplay => StatusCode::CONFLICT,
+            Self::AttestationRequired | Self::AttestationOutdated | Self::SealedStatement => {
+                StatusCode::FORBIDDEN
+            }
+            Self::LaneKUnavailable | Self::SealedReplay => StatusCode::CONFLICT,
             Self::SealedKeyUnknown => StatusCode::UNPROCESSABLE_ENTITY,
             Self::ModelNotFound { .. } | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -206,6 +225,7 @@ impl ApiError {
             Self::AttestBusy
             | Self::AttestFailed
             | Self::GpusNotAttested
+            | Self::GpusUnavailable
             | Self::Overloaded
             | Self::SealedBusy
             | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
@@ -236,6 +256,9 @@ impl ApiError {
             Self::AttestBusy => "attest_busy",
             Self::AttestFailed => "attest_failed",
             Self::GpusNotAttested => "gpus_not_attested",
+            Self::GpusUnavailable => "gpus_unavailable",
+            Self::LaneKUnavailable => "lane_k_unavailable",
+            Self::AttestationOutdated => "attestation_outdated",
             Self::SealedMalformed => "sealed_malformed",
             Self::SealedKeyUnknown => "sealed_key_unknown",
             Self::SealedStatement => "sealed_statement",
@@ -269,6 +292,7 @@ impl ApiError {
         match self {
             Self::Overloaded | Self::AttestBusy => Some(1),
             Self::AttestFailed | Self::GpusNotAttested | Self::SealedBusy | Self::Draining => Some(5),
+            Self::GpusUnavailable => Some(10),
             _ => None,
         }
     }
@@ -279,10 +303,12 @@ impl ApiError {
         matches!(
             self,
             Self::AttestationRequired
+                | Self::AttestationOutdated
                 | Self::AttestMalformed
                 | Self::AttestBusy
                 | Self::AttestFailed
                 | Self::GpusNotAttested
+                | Self::GpusUnavailable
                 | Self::BodyTooLarge { .. }
                 | Self::BodyTimeout
                 | Self::Draining
@@ -355,6 +381,7 @@ mod tests {
             ApiError::AttestBusy,
             ApiError::AttestFailed,
             ApiError::GpusNotAttested,
+            ApiError::GpusUnavailable,
             ApiError::Overloaded,
             ApiError::SealedBusy,
             ApiError::Draining,

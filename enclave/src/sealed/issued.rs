@@ -4,28 +4,28 @@
 use std::collections::HashMap;
 
 use bastide_attestation::StatementDigest;
+use bastide_attested_tls::Standing;
 use tokio::time::Instant;
 
 use crate::api::ApiError;
-use crate::server::GpuStanding;
 
 /// More than one for every 8 ms of a lease, which is as fast as reports come.
 const MOST: usize = 65_536;
 
 /// What a statement stands for, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Issue {
     /// Digest of the key configuration that it names.
     pub(crate) key: [u8; 32],
-    /// How it was with the GPUs when it was made.
-    pub(crate) gpus: GpuStanding,
+    /// What has to stay true.
+    pub(crate) standing: Standing,
     /// When the lease is over.
     pub(crate) until: Instant,
 }
 
 /// Statements by digest.
 #[derive(Debug, Default)]
-pub(super) struct Issued(HashMap<StatementDigest, Standing>);
+pub(super) struct Issued(HashMap<StatementDigest, Issue>);
 
 impl Issued {
     /// Adds a statement. One that many were given in the same epoch is one entry,
@@ -33,7 +33,7 @@ impl Issued {
     pub(super) fn add(
         &mut self,
         statement: StatementDigest,
-        standing: Standing,
+        issue: Issue,
         now: Instant,
     ) -> Result<(), ApiError> {
         if self.0.len() >= MOST {
@@ -42,16 +42,16 @@ impl Issued {
                 return Err(ApiError::SealedBusy);
             }
         }
-        let known = self.0.entry(statement).or_insert(standing);
-        known.until = known.until.max(standing.until);
+        let known = self.0.entry(statement).or_insert(issue);
+        known.until = known.until.max(issue.until);
         Ok(())
     }
 
     /// What a statement stands for, while it does.
-    pub(super) fn standing(&mut self, statement: &StatementDigest, now: Instant) -> Option<Standing> {
-        let standing = *self.0.get(statement)?;
-        if now < standing.until {
-            return Some(standing);
+    pub(super) fn standing(&mut self, statement: &StatementDigest, now: Instant) -> Option<Issue> {
+        let issue = *self.0.get(statement)?;
+        if now < issue.until {
+            return Some(issue);
         }
         self.0.remove(statement);
         None
@@ -63,6 +63,12 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    const STANDING: Standing = Standing {
+        generation: 1,
+        answering: 1,
+        gpu_epoch: 0,
+    };
+
     fn statement(number: usize) -> StatementDigest {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&number.to_be_bytes());
@@ -73,9 +79,9 @@ mod tests {
     fn t20_a_statement_stands_for_its_lease_and_no_longer() {
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        let standing = Standing {
+        let standing = Issue {
             key: [1; 32],
-            gpus: GpuStanding::Without,
+            standing: STANDING,
             until: now + 300 * second,
         };
         let mut issued = Issued::default();
@@ -89,9 +95,9 @@ mod tests {
     #[test]
     fn when_as_many_stand_as_may_no_other_is_given_out() {
         let now = Instant::now();
-        let standing = Standing {
+        let standing = Issue {
             key: [1; 32],
-            gpus: GpuStanding::Without,
+            standing: STANDING,
             until: now + Duration::from_secs(300),
         };
         let mut issued = Issued::default();
@@ -104,7 +110,7 @@ mod tests {
         );
         assert_eq!(issued.standing(&statement(0), now), Some(standing));
         let later = now + Duration::from_secs(300);
-        let next = Standing {
+        let next = Issue {
             until: later + Duration::from_secs(300),
             ..standing
         };

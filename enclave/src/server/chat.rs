@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bastide_attestation::{Commitment, FinishReason, Nonce, Receipt, Salt, StatementDigest};
+use bastide_attested_tls::Standing;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
@@ -17,10 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
+use super::Node;
 use super::body::{self, AnswerBody};
 use super::route::{JSON, require_type, with_type};
 use super::session::{Lease, Session};
-use super::{GpuStanding, Node};
 use crate::api::{AnswerHead, ApiError, ChatRequest, Served, TokenLogprob, Usage};
 use crate::clock;
 use crate::identity::{random, salt};
@@ -113,8 +114,8 @@ pub(super) struct Grounds {
     pub(super) nonce: Nonce,
     /// The statement that the client appraised.
     pub(super) statement: StatementDigest,
-    /// How it was with the GPUs then.
-    pub(super) gpus: GpuStanding,
+    /// What has to stay true.
+    pub(super) standing: Standing,
 }
 
 impl From<Lease> for Grounds {
@@ -122,7 +123,7 @@ impl From<Lease> for Grounds {
         Self {
             nonce: lease.nonce,
             statement: lease.statement,
-            gpus: lease.gpus,
+            standing: lease.standing,
         }
     }
 }
@@ -223,9 +224,7 @@ impl Running {
             })?
             .unwrap_or(Err(ApiError::Internal));
         // What was attested is no longer so: not another token.
-        if self.node.gpu_standing() != self.grounds.gpus {
-            return Err(ApiError::GpusNotAttested);
-        }
+        self.node.require_unchanged(self.grounds.standing)?;
         next
     }
 

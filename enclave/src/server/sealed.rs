@@ -32,7 +32,7 @@ use super::route::{self, require_type, with_type};
 use super::session::Session;
 use super::{LONGEST_LEASE, Node};
 use crate::api::ApiError;
-use crate::sealed::{Standing, Unsealed};
+use crate::sealed::{Issue, Unsealed};
 use crate::telemetry::ops;
 
 const SEALED: HeaderValue = HeaderValue::from_static("message/ohttp-chunked-res");
@@ -58,14 +58,14 @@ pub(super) async fn key(
         .await
         .map_err(|_| ApiError::BodyTimeout)??;
     let request = AttestRequest::decode(&bytes).map_err(|_| ApiError::AttestMalformed)?;
-    let gpus = node.require_gpus()?;
+    node.require_gpus()?;
     let keys = node.sealed.current().ok_or(ApiError::AttestFailed)?;
     // From before the report: what it says can't be older.
     let until = Instant::now() + node.limits.lease.min(LONGEST_LEASE);
     let binder = sealed_binder(keys.config(), &request.nonce);
     let attested = node
         .lane
-        .attest_as(binder, LeafType::SealedKey)
+        .attest_as(LeafType::SealedKey, binder)
         .await
         .map_err(|error| {
             ops!(WARN, "attest.failed", code = error.code());
@@ -74,20 +74,23 @@ pub(super) async fn key(
                 _ => ApiError::AttestFailed,
             }
         })?;
-    if node.gpu_standing() != gpus {
-        return Err(ApiError::GpusNotAttested);
-    }
+    // Something happened while the report was made: its statement is over.
+    let changed = |error| match error {
+        ApiError::AttestationRequired => ApiError::AttestBusy,
+        other => other,
+    };
+    node.require_current(attested.standing).map_err(changed)?;
     // Keys that were replaced meanwhile are not the statement's: ask again.
     let stated = EpochStatement::decode(&attested.evidence.statement).map_err(|_| ApiError::Internal)?;
     if stated.sealed_key != Some(keys.digest()) {
         return Err(ApiError::AttestBusy);
     }
-    let standing = Standing {
+    let issue = Issue {
         key: keys.digest(),
-        gpus,
+        standing: attested.standing,
         until,
     };
-    node.sealed.issue(attested.statement_digest, standing)?;
+    node.sealed.issue(attested.statement_digest, issue)?;
     let answer = SealedKeyAnswer {
         evidence: attested.evidence,
         key_config: keys.config().to_vec(),
@@ -142,10 +145,12 @@ async fn inner(
     let named = request
         .field(STATEMENT_FIELD)
         .and_then(|digest| digest.parse::<StatementDigest>().ok());
-    let (admitted, standing) = node.sealed.admit(unsealed, named)?;
-    if node.require_gpus()? != standing.gpus {
-        return Err(ApiError::SealedStatement);
-    }
+    let admitted = node.sealed.admit(unsealed, named)?;
+    node.require_current(admitted.standing)
+        .map_err(|error| match error {
+            ApiError::AttestationRequired => ApiError::SealedStatement,
+            other => other,
+        })?;
     let only = |method: &str, allow: &'static str| {
         if method == allow {
             Ok(())
@@ -168,7 +173,7 @@ async fn inner(
             let grounds = Grounds {
                 nonce: admitted.nonce,
                 statement: admitted.statement,
-                gpus: standing.gpus,
+                standing: admitted.standing,
             };
             chat::sealed_completion(node, grounds, request.body, until).await
         }

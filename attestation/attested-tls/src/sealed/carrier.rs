@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::address::{AddressError, NodeAddress};
 use crate::peer_certificate::EvidenceDecides;
-use crate::provider::{ALPN, provider};
+use crate::provider::{ALPN_HTTP1, provider};
 
 const PLAIN: &str = "http://";
 const PLAIN_PORT: u16 = 80;
@@ -188,7 +188,7 @@ fn config() -> Result<ClientConfig, rustls::Error> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     // A ticket would link the requests of one client.
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;

@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use super::error::{ApiError, VERDICT};
 use super::origin;
 use super::relay::{
-    AnswerBody, BEFORE_CUT, Cut, PIECES, Piece, Pieces, RECEIPT, RECEIPT_SALT, owes_receipt, silent,
-    stream_error, unvouched, verdict_text, with,
+    AnswerBody, BEFORE_CUT, PIECES, Piece, Pieces, RECEIPT, RECEIPT_SALT, owes_receipt, silent, stream_error,
+    unvouched, verdict_text, with,
 };
 use super::sealed_gate::{Admitted, SealedGate};
 use super::server::Answers;
@@ -217,7 +217,7 @@ impl Exchange {
             let (sender, receiver) = mpsc::channel(PIECES);
             let tasks = self.service.tasks.clone();
             tasks.spawn(stream(self, body, sender));
-            return Ok(with(status, headers, Either::Right(Pieces(receiver))));
+            return Ok(with(status, headers, Either::Right(Pieces::new(receiver))));
         }
         let body = whole(body).await?;
         if completes {
@@ -324,7 +324,7 @@ async fn stream(exchange: Exchange, body: SealedBody, client: mpsc::Sender<Piece
     match ended {
         Ok(whole) => {
             let tail = Bytes::copy_from_slice(whole.held_back());
-            if client.send(Ok(tail)).await.is_ok() {
+            if client.send(Piece::Data(tail)).await.is_ok() && client.send(Piece::End).await.is_ok() {
                 let bytes = whole.committed().len();
                 exchange.service.log(
                     exchange.number,
@@ -337,10 +337,10 @@ async fn stream(exchange: Exchange, body: SealedBody, client: mpsc::Sender<Piece
                 "request {}: stream cut: {}",
                 exchange.number, error.code
             ));
-            if client.send(Ok(error.event())).await.is_ok() {
-                // A cut drops what is not written yet: let the event go first.
+            if client.send(Piece::Data(error.event())).await.is_ok() {
+                // A cut, which is what an end without its mark is, drops what is
+                // not written yet: let the event go first.
                 tokio::time::sleep(BEFORE_CUT).await;
-                let _ = client.send(Err(Cut)).await;
             }
         }
     }
@@ -355,7 +355,12 @@ async fn pass(
     while let Some(bytes) = next(&mut body).await? {
         let range = stream.push(&bytes).map_err(|fault| stream_error(&fault))?;
         let events = stream.bytes().get(range).unwrap_or_default();
-        if !events.is_empty() && client.send(Ok(Bytes::copy_from_slice(events))).await.is_err() {
+        if !events.is_empty()
+            && client
+                .send(Piece::Data(Bytes::copy_from_slice(events)))
+                .await
+                .is_err()
+        {
             // The caller sees that the client is gone.
             return std::future::pending().await;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bastide_attestation::Decision;
 use bastide_attested_tls::{Carrier, NodeAddress, SealedConnector, SealedError, SealedKey};
-use bastide_verifier::{KeyExchange, Policy, ServerCertificate, Verifier};
+use bastide_verifier::{KeyExchange, Policy, ServerCertificate};
 use tokio::sync::Mutex;
 
 use super::error::explain;
@@ -14,14 +14,13 @@ use crate::console::Console;
 use crate::escape;
 use crate::exit;
 use crate::fault::{Fault, with_causes};
-use crate::gate::{Refusal, SIMULATED_NOT_ALLOWED, permit, without_evidence};
+use crate::gate::{Refusal, appraiser, without_evidence};
 use crate::verdict_view::SIMULATED;
 
 /// Nodes in the order to try them, and the key that was admitted last.
 #[derive(Debug)]
 pub(crate) struct SealedGate {
     connectors: Vec<SealedConnector>,
-    allow_simulated: bool,
     policy: String,
     console: Console,
     /// Held while a key is asked for, so that many requests ask once.
@@ -63,11 +62,11 @@ impl SealedGate {
             .with_remedy("use a policy whose [session] says certificate = \"any\", or leave out --sealed"));
         }
         let name = policy.name().to_owned();
-        let verifier: Arc<Verifier> = Arc::new(Verifier::new(policy));
+        let appraiser = appraiser(policy, allow_simulated);
         let connectors = nodes
             .into_iter()
             .map(|node| {
-                let connector = SealedConnector::new(Arc::<Verifier>::clone(&verifier), node, relay.cloned());
+                let connector = SealedConnector::new(Arc::clone(&appraiser), node, relay.cloned());
                 match rules.key_exchange {
                     KeyExchange::PostQuantum => connector.post_quantum(),
                     KeyExchange::Any => connector,
@@ -76,7 +75,6 @@ impl SealedGate {
             .collect();
         Ok(Self {
             connectors,
-            allow_simulated,
             policy: name,
             console,
             state: Mutex::default(),
@@ -98,7 +96,7 @@ impl SealedGate {
         }
         let mut refusals = Vec::new();
         for connector in &self.connectors {
-            match self.ask(connector).await {
+            match connector.key().await {
                 Ok(key) => {
                     let admitted = Admitted {
                         key: Arc::new(key),
@@ -108,7 +106,8 @@ impl SealedGate {
                     state.admitted = Some(admitted.clone());
                     return Ok(admitted);
                 }
-                Err(refusal) => {
+                Err(error) => {
+                    let refusal = Box::new(refusal(connector.node().clone(), error));
                     self.report_refused(&mut state, &refusal);
                     refusals.push(refusal);
                 }
@@ -128,23 +127,6 @@ impl SealedGate {
         if self.take().await.is_err() {
             self.console
                 .warn("no node meets the policy now; requests get 503 until one does");
-        }
-    }
-
-    async fn ask(&self, connector: &SealedConnector) -> Result<SealedKey, Box<Refusal>> {
-        let node = connector.node().clone();
-        match connector.key().await {
-            Ok(key) => match permit(key.result().verdict.clone(), self.allow_simulated) {
-                Ok(_) => Ok(key),
-                Err(verdict) => Err(Box::new(Refusal {
-                    node,
-                    code: SIMULATED_NOT_ALLOWED,
-                    exit: exit::REJECTED,
-                    verdict,
-                    evidence: Some(key.evidence().to_vec()),
-                })),
-            },
-            Err(error) => Err(Box::new(refusal(node, error))),
         }
     }
 
