@@ -1,6 +1,7 @@
-//! HTTP/1.1 over attested TLS: who may connect, for how long, and what each
-//! path answers. The states of a connection are the protocol's: PENDING until
-//! it is attested, ATTESTED for a lease, closed after that or on any failure.
+//! HTTP/1.1 and HTTP/2 over attested TLS: who may connect, for how long, and
+//! what each path answers. The states of a connection are the protocol's:
+//! PENDING until it is attested, ATTESTED for a lease, closed after that or on
+//! any failure.
 //!
 //! | module | what it owns |
 //! |---|---|

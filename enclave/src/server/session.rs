@@ -38,7 +38,8 @@ pub(crate) enum Deadline {
     Close(Instant),
 }
 
-/// One connection. Requests come one after the other: HTTP/1.1.
+/// One connection. Requests come one after the other over HTTP/1.1, and
+/// several at once over HTTP/2.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) node: Arc<Node>,
@@ -52,8 +53,13 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct State {
     lease: Option<Lease>,
-    busy_until: Option<Instant>,
+    /// Requests that are being answered.
+    running: usize,
+    /// When the last of their times is over.
+    busy_until: Instant,
     idle_since: Instant,
+    /// No further request is wanted, though nobody was told yet.
+    ending: bool,
     closing_since: Option<Instant>,
 }
 
@@ -65,8 +71,10 @@ impl Session {
             binding,
             state: Mutex::new(State {
                 lease: None,
-                busy_until: None,
+                running: 0,
+                busy_until: Instant::now(),
                 idle_since: Instant::now(),
+                ending: false,
                 closing_since: None,
             }),
             changed: Notify::new(),
@@ -138,16 +146,36 @@ impl Session {
     /// Marks the start of a request, which ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         let until = Instant::now() + self.node.limits.request;
-        self.change(|state| state.busy_until = Some(until));
+        self.change(|state| {
+            state.running += 1;
+            // Whoever goes on asking after it was told not to gains no time by it.
+            if state.closing_since.is_none() {
+                state.busy_until = state.busy_until.max(until);
+            }
+        });
         InFlight {
             session: Arc::clone(self),
             until,
         }
     }
 
-    /// Marks that no further request is wanted.
+    /// Asks for the connection to end after the requests that are there: one of
+    /// them was refused in a way that ends it.
+    pub(crate) fn end(&self) {
+        self.change(|state| state.ending = true);
+    }
+
+    /// Marks that the peer was told that no further request is wanted.
     pub(crate) fn closing(&self) {
-        self.change(|state| state.closing_since = Some(Instant::now()));
+        let now = Instant::now();
+        let request = self.node.limits.request;
+        self.change(|state| {
+            if state.running == 0 {
+                // A request may be half way here.
+                state.busy_until = now + request;
+            }
+            state.closing_since = Some(now);
+        });
     }
 
     /// When this connection's time is over.
@@ -168,13 +196,30 @@ impl Session {
 
 impl State {
     fn deadline(&self, limits: &Limits) -> Deadline {
-        let idle_until = self.idle_since + limits.idle;
-        match (self.busy_until, self.closing_since, self.lease) {
-            (Some(until), ..) => Deadline::Cut(until + FLUSH),
-            (None, Some(since), _) => Deadline::Cut(since.max(self.idle_since) + FLUSH),
-            (None, None, None) => Deadline::Cut(self.idle_since + limits.attest),
-            (None, None, Some(lease)) if lease.until < idle_until => Deadline::Close(lease.until),
-            (None, None, Some(_)) => Deadline::Cut(idle_until),
+        if let Some(since) = self.closing_since {
+            let until = match self.running {
+                0 => since.max(self.idle_since),
+                _ => self.busy_until,
+            };
+            return Deadline::Cut(until + FLUSH);
+        }
+        if self.ending {
+            return Deadline::Close(self.idle_since);
+        }
+        let close = match self.lease {
+            Some(lease) => lease.until,
+            // Whoever is still being attested then may get the answer, and asks no more.
+            None => self.idle_since + 2 * limits.attest,
+        };
+        let cut = match (self.running, self.lease) {
+            (0, None) => self.idle_since + limits.attest,
+            (0, Some(_)) => self.idle_since + limits.idle,
+            _ => self.busy_until + FLUSH,
+        };
+        if close < cut {
+            Deadline::Close(close)
+        } else {
+            Deadline::Cut(cut)
         }
     }
 }
@@ -196,7 +241,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.session.change(|state| {
-            state.busy_until = None;
+            state.running = state.running.saturating_sub(1);
             // A PENDING connection's clock runs from its handshake, whatever it asks.
             if state.lease.is_some() {
                 state.idle_since = Instant::now();
@@ -229,8 +274,10 @@ mod tests {
         };
         let mut state = State {
             lease: None,
-            busy_until: None,
+            running: 0,
+            busy_until: now,
             idle_since: now,
+            ending: false,
             closing_since: None,
         };
         assert_eq!(state.deadline(&limits), Deadline::Cut(now + 15 * second));
@@ -238,9 +285,34 @@ mod tests {
         assert_eq!(state.deadline(&limits), Deadline::Cut(now + 60 * second));
         state.lease = lease(now + 10 * second);
         assert_eq!(state.deadline(&limits), Deadline::Close(now + 10 * second));
-        state.closing_since = Some(now + second);
-        assert_eq!(state.deadline(&limits), Deadline::Cut(now + second + FLUSH));
-        state.busy_until = Some(now + 120 * second);
+        // A running answer outlasts neither its own time nor, unless it is there
+        // already, the lease.
+        state.running = 1;
+        state.busy_until = now + 120 * second;
+        assert_eq!(state.deadline(&limits), Deadline::Close(now + 10 * second));
+        state.lease = lease(now + 300 * second);
         assert_eq!(state.deadline(&limits), Deadline::Cut(now + 120 * second + FLUSH));
+        state.closing_since = Some(now + second);
+        assert_eq!(state.deadline(&limits), Deadline::Cut(now + 120 * second + FLUSH));
+        state.running = 0;
+        assert_eq!(state.deadline(&limits), Deadline::Cut(now + second + FLUSH));
+    }
+
+    /// Requests that overlap leave no gap in which a clock could run out.
+    #[test]
+    fn a_connection_that_is_never_idle_is_closed_all_the_same() {
+        let limits = Limits::default();
+        let now = Instant::now();
+        let mut state = State {
+            lease: None,
+            running: 2,
+            busy_until: now + Duration::from_secs(3600),
+            idle_since: now,
+            ending: false,
+            closing_since: None,
+        };
+        assert_eq!(state.deadline(&limits), Deadline::Close(now + 2 * limits.attest));
+        state.ending = true;
+        assert_eq!(state.deadline(&limits), Deadline::Close(now));
     }
 }

@@ -13,7 +13,7 @@ use bastide_attestation::{
     EpochLogPage, EpochStatement, Evidence, GpuFreshness, GpuNonce, GpuSeedKind, Lane, ManifestDigest, Nonce,
     REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, UnixTime, Untrusted, Verdict, binding::LeafType,
 };
-use bastide_attested_tls::{Connector, SessionKey};
+use bastide_attested_tls::{Connector, HttpVersions, SessionKey};
 use bastide_attester::simulator::nvidia::{GpuOptions, SimulatedGpus};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bytes::Bytes;
@@ -68,7 +68,7 @@ async fn node_with(gpus: Option<Gpus>) -> Arc<Node> {
 
 async fn pending(node: &Arc<Node>) -> Arc<Session> {
     let (client, server) = tokio::io::duplex(64 * 1024);
-    let connector = Connector::new(Arc::new(Nobody));
+    let connector = Connector::new(Arc::new(Nobody)).with_http(HttpVersions::Http1);
     let address = "https://enclave.test".parse().unwrap();
     tokio::spawn(async move { connector.connect_over(client, &address).await.map(drop) });
     let accepted = node

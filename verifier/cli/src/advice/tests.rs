@@ -53,12 +53,14 @@ const FAMILIES: [&str; 17] = [
     "stream",
 ];
 /// Texts of that form that are no codes.
-const NO_CODES: [&str; 7] = [
+const NO_CODES: [&str; 9] = [
     "endorsements.sha256",
     "evidence.cmw",
     "receipt.cose",
     "result.cose",
+    "session.certificate",
     "session.debug",
+    "session.key_exchange",
     "session.report_data",
     "session.statement",
 ];
