@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`ServerIdentity`] | the per-boot TLS key, its certificate, the server's handshake |
 //! | [`SessionBinding`] | what evidence for one session must be bound to |
-//! | [`LaneM`] | one report for all sessions that wait while another is made |
+//! | [`LaneM`] | one report for all sessions that wait while another is made; signatures while nothing changes |
 //! | [`Connector`] | the client's gate: connect, challenge, appraise |
 //! | [`AttestedConnection`] | the only thing a user's bytes can be written to |
 //!
@@ -47,7 +47,10 @@ mod signing_key;
 pub use address::{AddressError, NodeAddress};
 pub use client::{AttestedConnection, ConnectError, Connector, LEASE, SendError, State, Timeouts};
 pub use identity::{IdentityError, ServerIdentity};
-pub use lane_m::{Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM};
+pub use lane_m::{
+    Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM, LaneSignal, NoSessionKey,
+    SessionKey, SignedSession, Standing,
+};
 pub use link::{LinkEnd, LinkState, LinkTimes};
 pub use server::{AcceptError, ServerSession, ServerStream};
 pub use session::{SessionBinding, SessionFault};
