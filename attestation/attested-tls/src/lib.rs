@@ -51,6 +51,9 @@ pub use lane_m::{
     Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM, LaneSignal, NoSessionKey,
     SessionKey, SignedSession, Standing,
 };
-pub use link::{LinkEnd, LinkState, LinkTimes};
+pub use link::{
+    AttestedLink, LinkEnd, LinkEndpoint, LinkError, LinkIdentity, LinkPeer, LinkSender, LinkState, LinkTerms,
+    LinkTimes,
+};
 pub use server::{AcceptError, ServerSession, ServerStream};
 pub use session::{SessionBinding, SessionFault};

@@ -15,10 +15,18 @@
 //! evidence was not accepted, which is not admitted to the pipeline, or whose
 //! lease is over.
 
+mod attested;
+mod driver;
 mod end;
+mod endpoint;
 mod frames;
 mod machine;
 mod times;
+mod tls;
+mod writer;
 
+pub use attested::{AttestedLink, LinkPeer, LinkSender};
 pub use end::{LinkEnd, LinkState};
+pub use endpoint::{LinkEndpoint, LinkError, LinkTerms};
 pub use times::LinkTimes;
+pub use tls::LinkIdentity;

@@ -162,6 +162,19 @@ impl LinkEnd {
         }
     }
 
+    /// Whether what the peer sent before must not be taken any more: it was
+    /// refused, or what it rests on is too old.
+    pub(super) const fn disowns(&self) -> bool {
+        !matches!(
+            self,
+            Self::Done
+                | Self::PeerClosed { .. }
+                | Self::Truncated
+                | Self::Connection { .. }
+                | Self::Unattestable { .. }
+        )
+    }
+
     /// What the peer is told, if anything: nothing where it is gone, or has
     /// said the last word itself.
     pub(super) const fn told(&self) -> Option<CloseCode> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bastide_attestation::binding::{
     Ends, ExporterSecret, LeafType, Role, binder, link_confirm, link_confirm_holds,
 };
-use bastide_attestation::link::{CloseCode, FrameError, FrameType, Hello, LinkContext, encode_frame};
+use bastide_attestation::link::{CloseCode, FrameType, Hello, LinkContext, encode_frame};
 use bastide_attestation::{Binder, Nonce, SessionExpectation, SpkiDigest, sha256};
 
 use crate::link::end::{LinkEnd, LinkState};
@@ -229,11 +229,6 @@ impl LinkMachine {
     /// Whether the application may send.
     pub(super) fn may_send(&self) -> bool {
         self.state == LinkState::Opened && self.closing.is_none() && !self.over
-    }
-
-    /// What the peer said of itself; counts once the link is open.
-    pub(super) fn peer(&self) -> Option<&Hello> {
-        self.peer.as_deref()
     }
 
     fn advance(&mut self, now: Duration, input: Input<'_>, out: &mut Vec<Effect>) -> Result<(), LinkEnd> {
