@@ -293,6 +293,32 @@ pub(crate) mod tests {
         );
     }
 
+    /// Of a link's client at stage 3, computed by other code: role and leaf type
+    /// 1, peer key 24×32, the context of `link/context.rs`.
+    #[test]
+    fn known_answers_of_a_links_binder_and_leaf() {
+        let ends = Ends {
+            role: Role::Client,
+            spki_peer: Some(SpkiDigest::new([0x24; 32])),
+            context: Some(
+                "7a9e3953aa2cf34ab2e603cbe1df4121e7348f4ba8ecb26a37a3357f955c9ff8"
+                    .parse()
+                    .unwrap(),
+            ),
+            ..known_ends()
+        };
+        let binder = binder(&known_exporter(), &Nonce::new([0x11; 32]), &ends);
+        assert_eq!(
+            binder.to_string(),
+            "d9d0451088a28e4210a0a7d375633c5b20f267d9221051a8faecd7b3ccbcd943"
+        );
+        let leaf = leaf(ends.role.leaf_type(), &Salt::new([0x33; 32]), &binder);
+        assert_eq!(
+            leaf.to_string(),
+            "d7bf972a0a3d89df4fcb7a3c512c62ba0ce0f8519302b483132b148891cb1acb"
+        );
+    }
+
     /// Computed by other code: `hmac.new(eks, b"bastide-confirm-v1\0" + b"\x88"*32, "sha256")`.
     #[test]
     fn known_answer_of_a_links_confirm_and_nothing_else_holds() {

@@ -31,10 +31,10 @@ mod claim {
     pub(super) const NBF: i64 = 5;
     pub(super) const CNF: i64 = 8;
     pub(super) const EAT_PROFILE: i64 = 265;
-    pub(super) const REPORT_ID: i64 = -75_101;
-    pub(super) const PIPELINE: i64 = -75_102;
-    pub(super) const STAGES: i64 = -75_103;
-    pub(super) const MODEL: i64 = -75_104;
+    pub(super) const REPORT_ID: i64 = -75_201;
+    pub(super) const PIPELINE: i64 = -75_202;
+    pub(super) const STAGES: i64 = -75_203;
+    pub(super) const MODEL: i64 = -75_204;
     /// In `cnf`: key identifier \[RFC 8747 §3.4\], here SHA-256 of the SPKI.
     pub(super) const CNF_KID: i64 = 3;
 }

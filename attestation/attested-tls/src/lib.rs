@@ -9,6 +9,7 @@
 //! | [`LaneM`] | one report for all sessions that wait while another is made; signatures while nothing changes |
 //! | [`Connector`] | the client's gate: connect, challenge, appraise |
 //! | [`AttestedConnection`] | the only thing a user's bytes can be written to |
+//! | [`LinkEndpoint`], [`AttestedLink`] | links between enclaves, attested both ways |
 //!
 //! Invariants of this crate:
 //! - it is the only one that names `rustls` types, and none is in its interface;
@@ -52,8 +53,8 @@ pub use lane_m::{
     SessionKey, SignedSession, Standing,
 };
 pub use link::{
-    AttestedLink, LinkEnd, LinkEndpoint, LinkError, LinkIdentity, LinkPeer, LinkSender, LinkState, LinkTerms,
-    LinkTimes,
+    AttestedLink, LinkEnd, LinkEndpoint, LinkError, LinkIdentity, LinkPeer, LinkSendError, LinkSender,
+    LinkState, LinkTerms, LinkTimes,
 };
 pub use server::{AcceptError, ServerSession, ServerStream};
 pub use session::{SessionBinding, SessionFault};

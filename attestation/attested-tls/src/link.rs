@@ -25,7 +25,7 @@ mod times;
 mod tls;
 mod writer;
 
-pub use attested::{AttestedLink, LinkPeer, LinkSender};
+pub use attested::{AttestedLink, LinkPeer, LinkSendError, LinkSender};
 pub use end::{LinkEnd, LinkState};
 pub use endpoint::{LinkEndpoint, LinkError, LinkTerms};
 pub use times::LinkTimes;

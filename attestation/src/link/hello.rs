@@ -179,6 +179,28 @@ mod tests {
         }
     }
 
+    /// Written out by other code.
+    #[test]
+    fn known_answer_of_a_hello() {
+        let hello = Hello {
+            role: Role::Client,
+            nonce: Nonce::new([0x11; 32]),
+            credential: None,
+            context: LinkContext {
+                pipeline: PipelineId::new([0x66; 16]),
+                stage: 3,
+                model: ManifestDigest::new([0x77; 32]),
+            },
+            capabilities: vec!["bf16".to_owned()],
+        };
+        let expected = [
+            "a8010102010358201111111111111111111111111111111111111111111111111111111111111111",
+            "04f60550666666666666666666666666666666660603075820777777777777777777777777777777",
+            "777777777777777777777777777777777708816462663136",
+        ];
+        assert_eq!(hex::encode(hello.encode().unwrap()), expected.concat());
+    }
+
     #[test]
     fn what_is_out_of_bounds_is_neither_made_nor_read() {
         let names = |names: &[&str]| Hello {

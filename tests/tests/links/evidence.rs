@@ -26,6 +26,23 @@ async fn an_enclave_of_another_measurement_is_refused() {
     assert_eq!(code(client), "link.peer_closed");
 }
 
+/// T1: whoever stands between two genuine enclaves can pass one's challenge to
+/// the other, and gets evidence for that challenge; on another session.
+#[tokio::test]
+async fn t1_evidence_relayed_from_a_session_with_the_genuine_enclave_is_refused() {
+    let (victim, genuine) = (Machine::on_chip(1).await, Machine::on_chip(2).await);
+    let victims_end = victim.endpoint(1, 0, chips(&[genuine.chip]));
+    let genuine_end = genuine.endpoint(0, 1, chips(&[victim.chip]));
+    let mut to_victim = Rogue::connect(&victims_end).await;
+    let challenge = to_victim.greet(context(0), None).await.nonce;
+    let mut to_genuine = Rogue::connect(&genuine_end).await;
+    to_genuine.greet_with(challenge, context(1), None).await;
+    let evidence = to_genuine.expect(FrameType::Evidence).await;
+    to_victim.send(FrameType::Evidence, &evidence).await;
+    assert_eq!(to_victim.expect_close().await, CloseCode::Refused);
+    assert_eq!(code(to_victim.outcome().await), "session.binding");
+}
+
 #[tokio::test]
 async fn t2_evidence_of_an_earlier_session_is_refused() {
     let (ours, theirs) = (Machine::on_chip(1).await, Machine::on_chip(2).await);

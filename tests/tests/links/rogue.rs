@@ -150,9 +150,19 @@ impl Rogue {
 
     /// Exchanges HELLOs: the rogue says it stands here. Returns the victim's.
     pub(crate) async fn greet(&mut self, context: LinkContext, credential: Option<Vec<u8>>) -> Hello {
+        self.greet_with(Nonce::new([0x42; 32]), context, credential).await
+    }
+
+    /// The same with somebody else's challenge.
+    pub(crate) async fn greet_with(
+        &mut self,
+        nonce: Nonce,
+        context: LinkContext,
+        credential: Option<Vec<u8>>,
+    ) -> Hello {
         let hello = Hello {
             role: Role::Client,
-            nonce: Nonce::new([0x42; 32]),
+            nonce,
             credential,
             context,
             capabilities: Vec::new(),

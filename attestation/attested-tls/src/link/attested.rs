@@ -39,9 +39,35 @@ pub(super) enum Command {
 pub(super) type EndWatch = watch::Receiver<Option<LinkEnd>>;
 
 fn ended(end: &EndWatch) -> LinkEnd {
-    end.borrow().clone().unwrap_or(LinkEnd::Internal {
+    end.borrow().clone().unwrap_or_else(|| LinkEnd::Internal {
         reason: "its task has ended".to_owned(),
     })
+}
+
+/// Why a message was not sent. Nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkSendError {
+    /// Empty, or too long. The link is as it was.
+    #[error("a message has 1 to {MAX_DATA_BYTES} bytes, got {got}; send it in pieces")]
+    Length {
+        /// Its bytes.
+        got: usize,
+    },
+    /// The link has ended, or takes no more because it is about to.
+    #[error(transparent)]
+    Ended(#[from] LinkEnd),
+}
+
+impl LinkSendError {
+    /// The stable dotted code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Length { .. } => "link.message_length",
+            Self::Ended(end) => end.code(),
+        }
+    }
 }
 
 /// The sending half of a link. Clones send on the same link, one message after
@@ -59,22 +85,16 @@ impl LinkSender {
     /// peer to read. `Ok` means that it will be sent unless the link ends.
     ///
     /// # Errors
-    /// Why the link ended, or [`LinkEnd::Internal`] for a message out of bounds;
-    /// nothing of it was sent.
-    pub async fn send(&self, message: Vec<u8>) -> Result<(), LinkEnd> {
+    /// [`LinkSendError`]; nothing of it was sent.
+    pub async fn send(&self, message: Vec<u8>) -> Result<(), LinkSendError> {
         if !(1..=MAX_DATA_BYTES).contains(&message.len()) {
-            return Err(LinkEnd::Internal {
-                reason: format!(
-                    "a message has 1 to {MAX_DATA_BYTES} bytes, got {}; send it in pieces",
-                    message.len()
-                ),
-            });
+            return Err(LinkSendError::Length { got: message.len() });
         }
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| self.closed())?;
         self.commands
             .send(Command::Message(message, place))
-            .map_err(|_| self.closed())
+            .map_err(|_| self.closed().into())
     }
 
     /// While a link drains there is no end yet, and no more sending.
@@ -103,7 +123,7 @@ impl AttestedLink {
     ///
     /// # Errors
     /// As there.
-    pub async fn send(&self, message: Vec<u8>) -> Result<(), LinkEnd> {
+    pub async fn send(&self, message: Vec<u8>) -> Result<(), LinkSendError> {
         self.sender.send(message).await
     }
 

@@ -167,6 +167,20 @@ impl LinkEndpoint {
         }
     }
 
+    /// The same with another membership credential, for links that are opened
+    /// from now on: credentials expire, and are issued after the boot.
+    #[must_use]
+    pub fn with_credential(self, credential: Vec<u8>) -> Self {
+        let terms = LinkTerms {
+            credential: Some(credential),
+            ..LinkTerms::clone(&self.terms)
+        };
+        Self {
+            terms: Arc::new(terms),
+            ..self
+        }
+    }
+
     /// Connects over TCP and opens a link.
     ///
     /// # Errors
