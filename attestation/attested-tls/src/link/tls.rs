@@ -29,7 +29,7 @@ use crate::session::SessionFault;
 use crate::signing_key::TlsKey;
 
 /// Name in SNI. It is the same for every link and is compared with nothing.
-const SERVER_NAME: &str = "link.bastide.internal";
+const SERVER_NAME: &str = "enclave.bastide.internal";
 
 /// Who an enclave is on links: a key made at boot and never written anywhere.
 /// Clones share the key.
