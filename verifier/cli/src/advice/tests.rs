@@ -33,14 +33,16 @@ fn is_code(word: &str) -> bool {
 
 /// First components of codes that this program prints; names of files and of
 /// checks look the same.
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 19] = [
     "api",
+    "credential",
     "endorsements",
     "evidence",
     "explain",
     "input",
     "kds",
     "key",
+    "link",
     "measure",
     "nvidia",
     "output",
@@ -53,7 +55,8 @@ const FAMILIES: [&str; 17] = [
     "stream",
 ];
 /// Texts of that form that are no codes.
-const NO_CODES: [&str; 9] = [
+const NO_CODES: [&str; 10] = [
+    "credential.cose",
     "endorsements.sha256",
     "evidence.cmw",
     "receipt.cose",
@@ -74,6 +77,8 @@ fn every_code_in_the_sources_is_known() {
         "../endorsements/src",
         "../measure/src",
         "../../attestation/attested-tls/src/client",
+        "../../attestation/attested-tls/src/link",
+        "../../attestation/src/link",
         "../src/policy",
     ] {
         for path in sources(&root.join(folder)) {
