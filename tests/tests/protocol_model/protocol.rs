@@ -126,7 +126,6 @@ pub(crate) struct Statement {
     pub(crate) boot_id: Term,
     pub(crate) depth: Term,
     pub(crate) root: Term,
-    pub(crate) session_key: Term,
     pub(crate) sealed_key: Term,
 }
 
@@ -263,12 +262,11 @@ pub(crate) fn key_config(terms: &Terms, key: Name) -> Term {
 
 pub(crate) fn read(terms: &Terms, statement: Term) -> Option<Statement> {
     let parts = terms.arguments(statement, Function::Tuple)?;
-    let [boot_id, depth, root, session_key, sealed_key] = *<&[Term; 5]>::try_from(&parts[..]).ok()?;
+    let [boot_id, depth, root, _, sealed_key] = *<&[Term; 5]>::try_from(&parts[..]).ok()?;
     Some(Statement {
         boot_id,
         depth,
         root,
-        session_key,
         sealed_key,
     })
 }
