@@ -1,6 +1,8 @@
 //! The command line: what an operator can say. Parses and checks ranges;
 //! opens nothing.
 
+mod admission;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use bastide_endorsements::kds::KdsAddress;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::admission::AdmissionArgs;
 use crate::server::{LONGEST_LEASE, Limits, MOST_TOKENS};
 
 const EXAMPLES: &str = "\
@@ -261,6 +264,9 @@ pub struct LimitArgs {
     /// Least time between two hardware reports, milliseconds; about 1100 where the host throttles them.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub report_pace_ms: u32,
+    /// Who may come in.
+    #[command(flatten)]
+    pub admission: AdmissionArgs,
 }
 
 impl From<&LimitArgs> for Limits {
@@ -281,6 +287,7 @@ impl From<&LimitArgs> for Limits {
             tokens: args.max_tokens,
             drain: seconds(args.drain_seconds),
             report_pace: Duration::from_millis(u64::from(args.report_pace_ms)),
+            admission: (&args.admission).into(),
         }
     }
 }
@@ -288,6 +295,7 @@ impl From<&LimitArgs> for Limits {
 #[cfg(test)]
 mod tests {
     use super::{Cli, Command, ListenAddress};
+    use crate::admission::Rate;
     use crate::server::Limits;
     use clap::{CommandFactory as _, Parser as _};
 
@@ -340,6 +348,9 @@ mod tests {
             1100
         );
         assert!(serve(&["--report-pace-ms", "10001"]).is_err());
+        let limits = serve(&["--client-key", "connection", "--per-client-attests", "off"]).unwrap();
+        assert_eq!(limits.admission.client_attests, Rate::UNLIMITED);
+        assert!(serve(&["--per-client-attests", "6"]).is_err());
         assert!(serve(&["--chain", "c.pem"]).is_err());
         assert!(serve(&["--kds", "https://kdsintf.amd.com", "--endorsements", "d"]).is_ok());
         assert!(serve(&["--kds", "kdsintf.amd.com"]).is_err());

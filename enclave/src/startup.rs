@@ -12,6 +12,7 @@ use bastide_attested_tls::{EnclaveFacts, LaneError, LaneHealth, LaneLimits, Lane
 use tokio::net::TcpListener;
 use tokio::time::{interval, timeout};
 
+use crate::admission::Admission;
 use crate::args::ListenAddress;
 use crate::clock;
 use crate::configuration::configuration_digest;
@@ -142,6 +143,7 @@ impl Enclave {
             simulated,
         );
         let node = Node {
+            admission: Admission::new(limits.admission.clone(), limits.connections, &metrics),
             limits,
             identity,
             lane,

@@ -9,11 +9,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep_until;
 
+use super::head::Heads;
 use super::session::{Deadline, Session};
 use super::{Node, route};
+use crate::admission::Guest;
 
 /// Runs a connection to its end.
-pub(super) async fn run<IO>(node: Arc<Node>, io: IO)
+pub(super) async fn run<IO>(node: Arc<Node>, io: IO, guest: Guest)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -23,19 +25,20 @@ where
         accepted = handshake => accepted,
         () = node.life.until_draining() => return,
     };
+    guest.handshaken();
     let Ok(accepted) = accepted else {
         node.metrics.handshake_failures.inc();
         return;
     };
     let (stream, binding) = accepted.into_parts();
-    let session = Session::new(Arc::clone(&node), binding);
+    let session = Session::new(Arc::clone(&node), binding, guest);
     let service = service_fn({
         let session = Arc::clone(&session);
         move |request| route::answer(Arc::clone(&session), request)
     });
     let connection = http1::Builder::new()
         .max_buf_size(node.limits.header_bytes)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Heads::new(stream, &session)), service);
     tokio::pin!(connection);
     let mut closing = false;
     loop {

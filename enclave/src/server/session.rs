@@ -10,7 +10,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{GpuStanding, Limits, Node};
+use crate::admission::Guest;
 use crate::api::ApiError;
+use crate::metrics::Refusal;
 
 /// Time to write an answer's last bytes to a slow client.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -41,6 +43,7 @@ pub(crate) enum Deadline {
 pub(crate) struct Session {
     pub(crate) node: Arc<Node>,
     pub(crate) binding: SessionBinding,
+    pub(crate) guest: Guest,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -50,19 +53,22 @@ struct State {
     lease: Option<Lease>,
     busy_until: Option<Instant>,
     idle_since: Instant,
+    begun: u64,
     closing_since: Option<Instant>,
 }
 
 impl Session {
     /// A connection whose handshake has just ended: PENDING.
-    pub(crate) fn new(node: Arc<Node>, binding: SessionBinding) -> Arc<Self> {
+    pub(crate) fn new(node: Arc<Node>, binding: SessionBinding, guest: Guest) -> Arc<Self> {
         Arc::new(Self {
             node,
             binding,
+            guest,
             state: Mutex::new(State {
                 lease: None,
                 busy_until: None,
                 idle_since: Instant::now(),
+                begun: 0,
                 closing_since: None,
             }),
             changed: Notify::new(),
@@ -113,11 +119,36 @@ impl Session {
     /// Marks the start of a request, which ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         let until = Instant::now() + self.node.limits.request;
-        self.change(|state| state.busy_until = Some(until));
+        self.change(|state| {
+            state.busy_until = Some(until);
+            state.begun += 1;
+        });
         InFlight {
             session: Arc::clone(self),
             until,
         }
+    }
+
+    /// Counts an attest of this connection against its limits.
+    ///
+    /// # Errors
+    /// [`ApiError::AttestLimited`] where this client asks too often,
+    /// [`ApiError::AttestBusy`] where all of them together do.
+    pub(crate) fn admit_attest(&self) -> Result<(), ApiError> {
+        self.guest.attest().map_err(|fast| match fast.refusal {
+            Refusal::Attests => ApiError::AttestBusy,
+            _ => ApiError::AttestLimited {
+                // Rounded up: earlier would be in vain.
+                seconds: u32::try_from(fast.wait.as_secs())
+                    .map_or(u32::MAX, |seconds| seconds.saturating_add(1)),
+            },
+        })
+    }
+
+    /// How many requests have begun, and whether the latest is not over.
+    pub(crate) fn requests(&self) -> (u64, bool) {
+        let state = self.state();
+        (state.begun, state.busy_until.is_some())
     }
 
     /// Marks that no further request is wanted.
@@ -195,6 +226,7 @@ mod tests {
             lease: None,
             busy_until: None,
             idle_since: now,
+            begun: 0,
             closing_since: None,
         };
         assert_eq!(state.deadline(&limits), Deadline::Cut(now + 15 * second));
