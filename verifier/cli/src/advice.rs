@@ -3,6 +3,7 @@
 
 mod codes;
 mod keys;
+mod records;
 
 use bastide_verifier::{CheckId, Rejection};
 use serde::Serialize;
@@ -119,7 +120,7 @@ pub(crate) fn all() -> impl Iterator<Item = Explanation> {
             policy_keys: keys::of(rejection.code()),
         }
     });
-    verifier.chain(codes::OURS.iter().map(ours))
+    verifier.chain(codes::OURS.iter().chain(records::RECORDS).map(ours))
 }
 
 fn ours(known: &Known) -> Explanation {

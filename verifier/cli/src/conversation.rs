@@ -220,6 +220,7 @@ impl Conversation {
         };
         receipt_check::require(receipt, connection.result(), connection.nonce(), &bodies)
             .map_err(|fault| receipt_fault(&fault))?;
+        self.gate.ledger().receipt(connection.node(), receipt, salt);
         let kept = Kept {
             evidence: connection.evidence(),
             receipt,

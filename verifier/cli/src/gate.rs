@@ -11,6 +11,7 @@ use bastide_verifier::{Policy, Verifier};
 use crate::clock;
 use crate::exit;
 use crate::fault::with_causes;
+use crate::ledger::Recorder;
 
 /// Code of evidence that rests on a simulation root without permission.
 pub(crate) const SIMULATED_NOT_ALLOWED: &str = "simulated.not_allowed";
@@ -24,6 +25,7 @@ pub(crate) struct Gate {
     policy: String,
     policy_digest: String,
     allow_simulated: bool,
+    ledger: Recorder,
 }
 
 /// Why a node was not admitted. Nothing of the user's was sent to it.
@@ -54,7 +56,19 @@ impl Gate {
             policy: name,
             policy_digest: digest,
             allow_simulated,
+            ledger: Recorder::off(),
         }
+    }
+
+    /// The same, with a ledger that everything is kept in.
+    #[must_use]
+    pub(crate) fn with_ledger(self, ledger: Recorder) -> Self {
+        Self { ledger, ..self }
+    }
+
+    /// The ledger.
+    pub(crate) const fn ledger(&self) -> &Recorder {
+        &self.ledger
     }
 
     /// The policy's name. It comes from a file: escape it.
@@ -67,6 +81,20 @@ impl Gate {
     /// # Errors
     /// [`Refusal`]; the connection is closed.
     pub(crate) async fn connect(&self, node: &NodeAddress) -> Result<AttestedConnection, Box<Refusal>> {
+        let admitted = self.admit(node).await;
+        match &admitted {
+            Ok(connection) => {
+                let verdict = &connection.result().verdict;
+                self.ledger.evidence(node, verdict, Some(connection.evidence()));
+            }
+            Err(refusal) => self
+                .ledger
+                .evidence(node, &refusal.verdict, refusal.evidence.as_deref()),
+        }
+        admitted
+    }
+
+    async fn admit(&self, node: &NodeAddress) -> Result<AttestedConnection, Box<Refusal>> {
         match self.connector.connect(node).await {
             Ok(connection) => match permit(connection.result().verdict.clone(), self.allow_simulated) {
                 Ok(_) => Ok(connection),

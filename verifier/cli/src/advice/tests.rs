@@ -33,7 +33,7 @@ fn is_code(word: &str) -> bool {
 
 /// First components of codes that this program prints; names of files and of
 /// checks look the same.
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 18] = [
     "api",
     "endorsements",
     "evidence",
@@ -41,6 +41,7 @@ const FAMILIES: [&str; 17] = [
     "input",
     "kds",
     "key",
+    "ledger",
     "measure",
     "nvidia",
     "output",
@@ -53,9 +54,10 @@ const FAMILIES: [&str; 17] = [
     "stream",
 ];
 /// Texts of that form that are no codes.
-const NO_CODES: [&str; 7] = [
+const NO_CODES: [&str; 8] = [
     "endorsements.sha256",
     "evidence.cmw",
+    "ledger.redb",
     "receipt.cose",
     "result.cose",
     "session.debug",

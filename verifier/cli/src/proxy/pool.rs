@@ -11,6 +11,7 @@ use super::error::explain;
 use crate::console::Console;
 use crate::escape;
 use crate::gate::{Gate, Refusal};
+use crate::ledger::Recorder;
 use crate::verdict_view::SIMULATED;
 
 /// Idle connections that are worth keeping.
@@ -51,6 +52,11 @@ impl Pool {
             idle: Mutex::new(Vec::new()),
             standing,
         }
+    }
+
+    /// What was admitted, refused and answered is kept here.
+    pub(super) const fn ledger(&self) -> &Recorder {
+        self.gate.ledger()
     }
 
     /// A usable connection: an idle one, or a new one to the first node that proves itself.

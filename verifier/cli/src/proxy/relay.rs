@@ -193,6 +193,8 @@ impl Exchange {
             self.connection.nonce(),
             &bodies,
         )?;
+        let ledger = self.service.pool().ledger();
+        ledger.receipt(self.connection.node(), &receipt, &salt);
         if let Some(folder) = self.service.save() {
             let kept = Kept {
                 evidence: self.connection.evidence(),
