@@ -41,6 +41,7 @@ pub mod snp;
 mod certificate_table;
 mod digest;
 mod ear;
+mod epoch_log;
 mod evidence;
 mod hash;
 mod json;
@@ -63,6 +64,10 @@ pub use ear::{
     EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,
     TrustworthinessClaim,
 };
+pub use epoch_log::{
+    EPOCH_LOG_MEDIA_TYPE, EPOCHS_PATH, EpochChange, EpochLogEntry, EpochLogError, EpochLogPage,
+    MAX_EPOCH_LOG_PAGE, MAX_EPOCH_LOG_PAGE_BYTES, VerifiedEpochs,
+};
 pub use evidence::{
     ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,
     GpuFreshness, GpuPart, GpuPartError, Lane, MAX_ENVELOPE_BYTES, Omission, PartialEvidence, Platform,
@@ -78,7 +83,8 @@ pub use receipt::{
 };
 pub use result::{AttestationResult, Basis, Check, Decision, Status, VERDICT_SCHEMA, Verdict};
 pub use role::{
-    Appraiser, Attestation, Attester, AttesterError, GpuAttester, GpuEpoch, GpuSnapshot, SessionExpectation,
+    Appraiser, Attestation, Attester, AttesterError, GpuAttester, GpuAttesterError, GpuEpoch, GpuSnapshot,
+    SessionExpectation,
 };
 pub use statement::{EpochStatement, GpuSeedKind, MAX_STATEMENT_BYTES, StatementBytes, TimeSource};
 pub use time::UnixTime;

@@ -6,9 +6,11 @@
 //! |---|---|
 //! | [`ServerIdentity`] | the per-boot TLS key, its certificate, the server's handshake |
 //! | [`SessionBinding`] | what evidence for one session must be bound to |
-//! | [`LaneM`] | one report for all sessions that wait while another is made |
+//! | [`LaneM`] | one report for all sessions that wait while another is made; signatures while nothing changes |
 //! | [`Connector`] | the client's gate: connect, challenge, appraise |
 //! | [`AttestedConnection`] | the only thing a user's bytes can be written to |
+//! | [`AttestedPool`] | such connections to several nodes, shared, renewed, replaced |
+//! | [`EpochCache`] | epochs appraised a moment ago, so that only a proof is new |
 //!
 //! Invariants of this crate:
 //! - it is the only one that names `rustls` types, and none is in its interface;
@@ -44,8 +46,16 @@ mod session;
 mod signing_key;
 
 pub use address::{AddressError, NodeAddress};
-pub use client::{AttestedConnection, ConnectError, Connector, LEASE, SendError, State, Timeouts};
+pub use client::{
+    AttestedConnection, AttestedPool, ConnectError, Connector, EPOCH_LIFE, EpochCache, HttpVersions,
+    KeyExchange, LEASE, NodeFailure, PoolError, PoolLimits, PoolObserver, PooledConnection, RENEW_AFTER,
+    RootError, SendError, ServerNames, SessionAttestation, SessionLane, SessionRules, State, Timeouts,
+    TrustRoots,
+};
 pub use identity::{IdentityError, ServerIdentity};
-pub use lane_m::{Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM};
+pub use lane_m::{
+    Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM, LaneSignal, NoSessionKey,
+    SessionKey, SignedSession, Standing,
+};
 pub use server::{AcceptError, ServerSession, ServerStream};
-pub use session::{SessionBinding, SessionFault};
+pub use session::{Protocol, SessionBinding, SessionFault};

@@ -131,6 +131,23 @@ pub enum ApiError {
     /// No report could be had.
     #[error("the security processor gave no evidence; try again on a new connection, or another node")]
     AttestFailed,
+    /// The session key may not sign for the statement that the request names.
+    #[error(
+        "the session key can't answer for this statement: it is not of this boot, too old, or something has changed \
+         since; ask for a report (lane 1)"
+    )]
+    LaneKUnavailable,
+    /// What was attested on this connection is not so any more.
+    #[error(
+        "what this connection attested has changed; POST {path} on a new one and check the evidence",
+        path = bastide_attestation::ATTEST_PATH
+    )]
+    AttestationOutdated,
+    /// GPUs were to be asked on demand.
+    #[error(
+        "no evidence of GPUs could be had on demand; ask for current evidence (gpu 0), or try again on a new connection"
+    )]
+    GpusUnavailable,
     /// The machine's GPUs are not attested at the moment.
     #[error(
         "this enclave's GPUs are not attested at the moment; try again on a new connection, or another node"
@@ -186,7 +203,8 @@ impl ApiError {
             | Self::ContextLength { .. }
             | Self::Template
             | Self::AttestMalformed => StatusCode::BAD_REQUEST,
-            Self::AttestationRequired => StatusCode::FORBIDDEN,
+            Self::AttestationRequired | Self::AttestationOutdated => StatusCode::FORBIDDEN,
+            Self::LaneKUnavailable => StatusCode::CONFLICT,
             Self::ModelNotFound { .. } | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -197,6 +215,7 @@ impl ApiError {
             Self::AttestBusy
             | Self::AttestFailed
             | Self::GpusNotAttested
+            | Self::GpusUnavailable
             | Self::Overloaded
             | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimeLimit { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -227,6 +246,9 @@ impl ApiError {
             Self::AttestLimited { .. } => "attest_limited",
             Self::AttestFailed => "attest_failed",
             Self::GpusNotAttested => "gpus_not_attested",
+            Self::GpusUnavailable => "gpus_unavailable",
+            Self::LaneKUnavailable => "lane_k_unavailable",
+            Self::AttestationOutdated => "attestation_outdated",
             Self::Overloaded => "overloaded",
             Self::ShareTaken => "share_taken",
             Self::Draining => "draining",
@@ -257,6 +279,7 @@ impl ApiError {
             Self::AttestLimited { seconds } => Some(*seconds),
             Self::Overloaded | Self::ShareTaken | Self::AttestBusy => Some(1),
             Self::AttestFailed | Self::GpusNotAttested | Self::Draining => Some(5),
+            Self::GpusUnavailable => Some(10),
             _ => None,
         }
     }
@@ -267,11 +290,13 @@ impl ApiError {
         matches!(
             self,
             Self::AttestationRequired
+                | Self::AttestationOutdated
                 | Self::AttestMalformed
                 | Self::AttestBusy
                 | Self::AttestLimited { .. }
                 | Self::AttestFailed
                 | Self::GpusNotAttested
+                | Self::GpusUnavailable
                 | Self::BodyTooLarge { .. }
                 | Self::BodyTimeout
                 | Self::Draining
@@ -345,6 +370,7 @@ mod tests {
             ApiError::AttestBusy,
             ApiError::AttestFailed,
             ApiError::GpusNotAttested,
+            ApiError::GpusUnavailable,
             ApiError::Overloaded,
             ApiError::Draining,
         ] {

@@ -4,8 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attestation::{Basis, Check, Decision, Status, UnixTime, VERDICT_SCHEMA, Verdict};
-use bastide_attested_tls::{AttestedConnection, ConnectError, Connector, NodeAddress, Timeouts};
+use bastide_attestation::{
+    Appraiser, AttestationResult, Basis, Check, Decision, Evidence, SessionExpectation, Status, UnixTime,
+    Untrusted, VERDICT_SCHEMA, Verdict,
+};
+use bastide_attested_tls::{
+    AttestedConnection, AttestedPool, ConnectError, Connector, NodeAddress, NodeFailure, PoolLimits,
+    PoolObserver, Timeouts,
+};
 use bastide_verifier::{Policy, Verifier};
 
 use crate::clock;
@@ -24,8 +30,28 @@ pub(crate) struct Gate {
     connector: Connector,
     policy: String,
     policy_digest: String,
-    allow_simulated: bool,
     ledger: Recorder,
+}
+
+/// A verifier that admits simulated hardware only with the person's permission
+/// beside the policy's. Part of the appraisal, so that there is no attested
+/// connection without it, in no pool and no cache.
+struct Permit {
+    verifier: Verifier,
+    allow_simulated: bool,
+}
+
+impl Appraiser for Permit {
+    fn appraise(
+        &self,
+        evidence: &Untrusted<Evidence>,
+        session: &SessionExpectation,
+        now: UnixTime,
+    ) -> Result<AttestationResult, Box<Verdict>> {
+        let result = Appraiser::appraise(&self.verifier, evidence, session, now)?;
+        let verdict = permit(result.verdict, self.allow_simulated)?;
+        Ok(AttestationResult { verdict, ..result })
+    }
 }
 
 /// Why a node was not admitted. Nothing of the user's was sent to it.
@@ -51,11 +77,14 @@ impl Gate {
             request_head: REQUEST_HEAD,
             ..Timeouts::default()
         };
+        let appraiser = Permit {
+            verifier: Verifier::new(policy),
+            allow_simulated,
+        };
         Self {
-            connector: Connector::new(Arc::new(Verifier::new(policy))).with_timeouts(timeouts),
+            connector: Connector::new(Arc::new(appraiser)).with_timeouts(timeouts),
             policy: name,
             policy_digest: digest,
-            allow_simulated,
             ledger: Recorder::off(),
         }
     }
@@ -81,40 +110,50 @@ impl Gate {
     /// # Errors
     /// [`Refusal`]; the connection is closed.
     pub(crate) async fn connect(&self, node: &NodeAddress) -> Result<AttestedConnection, Box<Refusal>> {
-        let admitted = self.admit(node).await;
+        let connected = self.connector.connect(node).await;
+        let admitted = connected.map_err(|error| Box::new(self.refusal(node, &error)));
         match &admitted {
-            Ok(connection) => {
-                let verdict = &connection.result().verdict;
-                self.ledger.evidence(node, verdict, Some(connection.evidence()));
-            }
-            Err(refusal) => self
-                .ledger
-                .evidence(node, &refusal.verdict, refusal.evidence.as_deref()),
+            Ok(connection) => self.keep(connection),
+            Err(refusal) => self.keep_refusal(refusal),
         }
         admitted
     }
 
-    async fn admit(&self, node: &NodeAddress) -> Result<AttestedConnection, Box<Refusal>> {
-        match self.connector.connect(node).await {
-            Ok(connection) => match permit(connection.result().verdict.clone(), self.allow_simulated) {
-                Ok(_) => Ok(connection),
-                Err(verdict) => Err(Box::new(Refusal {
-                    node: node.clone(),
-                    code: SIMULATED_NOT_ALLOWED,
-                    exit: exit::REJECTED,
-                    verdict,
-                    evidence: Some(connection.evidence().to_vec()),
-                })),
-            },
-            Err(error) => Err(Box::new(self.refusal(node, error))),
-        }
+    /// A pool of connections that this gate admits.
+    pub(crate) fn pool(
+        &self,
+        nodes: Vec<NodeAddress>,
+        observer: Option<Arc<dyn PoolObserver>>,
+    ) -> AttestedPool {
+        let observer = Some(Arc::new(Keeper {
+            gate: self.clone(),
+            next: observer,
+        }) as Arc<dyn PoolObserver>);
+        AttestedPool::observed(self.connector.clone(), nodes, PoolLimits::default(), observer)
     }
 
-    fn refusal(&self, node: &NodeAddress, error: ConnectError) -> Refusal {
+    fn keep(&self, connection: &AttestedConnection) {
+        let verdict = &connection.result().verdict;
+        let evidence = connection.evidence();
+        self.ledger.evidence(connection.node(), verdict, Some(evidence));
+    }
+
+    fn keep_refusal(&self, refusal: &Refusal) {
+        let evidence = refusal.evidence.as_deref();
+        self.ledger.evidence(&refusal.node, &refusal.verdict, evidence);
+    }
+
+    /// Why each node gave no connection.
+    pub(crate) fn refusals(&self, failures: &[NodeFailure]) -> Vec<Box<Refusal>> {
+        let refusal = |failure: &NodeFailure| Box::new(self.refusal(&failure.node, &failure.error));
+        failures.iter().map(refusal).collect()
+    }
+
+    /// Why a node gave no connection.
+    pub(crate) fn refusal(&self, node: &NodeAddress, error: &ConnectError) -> Refusal {
         let (code, exit) = (error.code(), error.exit_code());
-        let reason = with_causes(&error);
         let (verdict, evidence) = match error {
-            ConnectError::Refused { verdict, evidence } => (verdict, Some(evidence)),
+            ConnectError::Refused { verdict, evidence } => (verdict.clone(), Some(evidence.clone())),
             _ => {
                 let decision = match exit {
                     exit::REJECTED => Decision::Rejected,
@@ -122,7 +161,7 @@ impl Gate {
                     exit::MALFORMED => Decision::Malformed,
                     _ => Decision::Undecided,
                 };
-                let verdict = without_evidence(decision, code, reason, clock::now());
+                let verdict = without_evidence(decision, code, with_causes(error), clock::now());
                 let verdict = Verdict {
                     policy: self.policy.clone(),
                     policy_digest: self.policy_digest.clone(),
@@ -137,6 +176,28 @@ impl Gate {
             exit,
             verdict,
             evidence,
+        }
+    }
+}
+
+/// Keeps in the ledger what becomes of a pool's nodes, and passes it on.
+struct Keeper {
+    gate: Gate,
+    next: Option<Arc<dyn PoolObserver>>,
+}
+
+impl PoolObserver for Keeper {
+    fn admitted(&self, connection: &AttestedConnection) {
+        self.gate.keep(connection);
+        if let Some(next) = &self.next {
+            next.admitted(connection);
+        }
+    }
+
+    fn failed(&self, node: &NodeAddress, error: &ConnectError) {
+        self.gate.keep_refusal(&self.gate.refusal(node, error));
+        if let Some(next) = &self.next {
+            next.failed(node, error);
         }
     }
 }

@@ -144,13 +144,23 @@ impl Recorder {
         });
     }
 
-    /// Keeps a verified receipt; its salt only if salts are to be kept.
-    pub(crate) fn receipt(&self, node: &NodeAddress, receipt: &Receipt, salt: &Salt) {
+    /// Keeps a verified receipt; its salt only if salts are to be kept. Verdict
+    /// and evidence are those of the attestation that it was made under; they are
+    /// kept with it if they are not there yet, as after a renewal.
+    pub(crate) fn receipt(
+        &self,
+        node: &NodeAddress,
+        receipt: &Receipt,
+        salt: &Salt,
+        verdict: &Verdict,
+        evidence: &[u8],
+    ) {
         self.send(|| Event::Receipt {
             at: clock::now().as_secs(),
             node: node.to_string(),
             receipt: Box::new(receipt.clone()),
             salt: self.keep_salts.then_some(*salt),
+            attested: Some((Box::new(verdict.clone()), evidence.to_vec())),
         });
     }
 

@@ -54,13 +54,15 @@ const FAMILIES: [&str; 18] = [
     "stream",
 ];
 /// Texts of that form that are no codes.
-const NO_CODES: [&str; 8] = [
+const NO_CODES: [&str; 10] = [
     "endorsements.sha256",
     "evidence.cmw",
     "ledger.redb",
     "receipt.cose",
     "result.cose",
+    "session.certificate",
     "session.debug",
+    "session.key_exchange",
     "session.report_data",
     "session.statement",
 ];

@@ -35,6 +35,8 @@ pub(crate) enum Event {
         receipt: Box<Receipt>,
         /// Its salt, where salts are kept.
         salt: Option<Salt>,
+        /// Verdict and envelope of the attestation that it was made under.
+        attested: Option<(Box<Verdict>, Vec<u8>)>,
     },
 }
 

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bastide_attestation::Decision;
+use bastide_attestation::{Decision, Verdict};
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _,
@@ -301,40 +301,22 @@ fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, redb::Error
             node,
             verdict,
             evidence,
-        } => {
-            // A verdict always serialises: its members are texts and lists of them.
-            let (bytes, digest) = record::verdict(verdict).unwrap_or_default();
-            transaction
-                .open_table(VERDICTS)?
-                .insert(digest.as_slice(), bytes.as_slice())?;
-            touch(&mut transaction.open_table(GIVEN)?, &digest, *at)?;
-            let accepted = verdict.decision == Decision::Accepted;
-            let key = evidence.as_deref().map(EvidenceKey::of);
-            if let (Some(key), Some(envelope)) = (&key, evidence) {
-                keep_envelope(transaction, key, envelope, *at, accepted)?;
-            }
-            let entry = Entry::Appraisal(Appraisal {
-                at: *at,
-                node: node.clone(),
-                decision: record::word(verdict.decision).to_owned(),
-                code: verdict.code.map(str::to_owned),
-                simulated: verdict.simulated,
-                policy: verdict.policy.clone(),
-                policy_digest: verdict.policy_digest.clone(),
-                statement: key.as_ref().and_then(|key| key.statement).map(hex::encode),
-                report: key.as_ref().and_then(|key| key.report).map(hex::encode),
-                evidence: key.as_ref().map(|key| hex::encode(key.key)),
-                verdict: hex::encode(digest),
-            });
-            number(transaction, &entry)?;
-            Ok(*at)
-        }
+        } => add_appraisal(transaction, *at, node, verdict, evidence.as_deref()),
         Event::Receipt {
             at,
             node,
             receipt,
             salt,
+            attested,
         } => {
+            let statement = receipt.claims().statement;
+            let vouched = transaction
+                .open_table(STATEMENTS)?
+                .get(statement.as_bytes().as_slice())?
+                .is_some();
+            if let Some((verdict, envelope)) = attested.as_ref().filter(|_| !vouched) {
+                add_appraisal(transaction, *at, node, verdict, Some(envelope))?;
+            }
             let digest = receipt.digest();
             let known = transaction
                 .open_table(RECEIPTS)?
@@ -348,7 +330,7 @@ fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, redb::Error
             // Evidence is kept as long as a receipt that needs it.
             let key = transaction
                 .open_table(STATEMENTS)?
-                .get(receipt.claims().statement.as_bytes().as_slice())?
+                .get(statement.as_bytes().as_slice())?
                 .map(|key| key.value().to_vec());
             if let Some(key) = key {
                 let mut seen = transaction.open_table(SEEN)?;
@@ -360,6 +342,41 @@ fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, redb::Error
             Ok(*at)
         }
     }
+}
+
+fn add_appraisal(
+    transaction: &WriteTransaction,
+    at: u64,
+    node: &str,
+    verdict: &Verdict,
+    evidence: Option<&[u8]>,
+) -> Result<u64, redb::Error> {
+    // A verdict always serialises: its members are texts and lists of them.
+    let (bytes, digest) = record::verdict(verdict).unwrap_or_default();
+    transaction
+        .open_table(VERDICTS)?
+        .insert(digest.as_slice(), bytes.as_slice())?;
+    touch(&mut transaction.open_table(GIVEN)?, &digest, at)?;
+    let accepted = verdict.decision == Decision::Accepted;
+    let key = evidence.map(EvidenceKey::of);
+    if let (Some(key), Some(envelope)) = (&key, evidence) {
+        keep_envelope(transaction, key, envelope, at, accepted)?;
+    }
+    let entry = Entry::Appraisal(Appraisal {
+        at,
+        node: node.to_owned(),
+        decision: record::word(verdict.decision).to_owned(),
+        code: verdict.code.map(str::to_owned),
+        simulated: verdict.simulated,
+        policy: verdict.policy.clone(),
+        policy_digest: verdict.policy_digest.clone(),
+        statement: key.as_ref().and_then(|key| key.statement).map(hex::encode),
+        report: key.as_ref().and_then(|key| key.report).map(hex::encode),
+        evidence: key.as_ref().map(|key| hex::encode(key.key)),
+        verdict: hex::encode(digest),
+    });
+    number(transaction, &entry)?;
+    Ok(at)
 }
 
 fn touch(table: &mut Table<'_, &'static [u8], u64>, key: &[u8], at: u64) -> Result<(), redb::Error> {

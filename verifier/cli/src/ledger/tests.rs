@@ -219,8 +219,9 @@ fn t18_a_signature_written_otherwise_is_accepted_and_makes_no_second_report() {
     let (one, other) = (first.encode(), second.encode());
     assert_ne!(one, other);
     // Both verify: no log may tell reports apart by their signatures.
-    accepted(&one);
-    accepted(&other);
+    for envelope in [&one, &other] {
+        assert_eq!(accepted(envelope).decision, Decision::Accepted);
+    }
     assert_eq!(EvidenceKey::of(&one), EvidenceKey::of(&other));
     let ledger = Ledger::new();
     ledger.write(&[shown_to(&one, AT), shown_to(&other, AT + 1)]);
@@ -253,6 +254,27 @@ fn an_epochs_evidence_is_kept_once_whoever_it_is_shown_to() {
     let view = ledger.view();
     assert_eq!(view.entries().unwrap().len(), 3);
     assert_eq!(view.evidence_keys().unwrap().len(), 2);
+}
+
+#[test]
+fn a_receipt_under_a_renewed_attestation_brings_its_evidence() {
+    let (first, renewed) = (evidence(0, 6), evidence(1, 6).encode());
+    let statement = EvidenceKey::of(&renewed).statement.unwrap();
+    let decoded = Evidence::decode(&renewed).unwrap();
+    let receipt = receipt(&decoded.as_unverified().statement, 0, [0; 32], b"x");
+    let ledger = Ledger::new();
+    let with_evidence = || Event::Receipt {
+        at: AT + 1,
+        node: NODE.to_owned(),
+        receipt: Box::new(receipt.clone()),
+        salt: None,
+        attested: Some((Box::new(judge(&renewed)), renewed.clone())),
+    };
+    ledger.write(&[shown_to(&first.encode(), AT), with_evidence(), with_evidence()]);
+    let view = ledger.view();
+    assert_eq!(view.entries().unwrap().len(), 3, "two appraisals and one receipt");
+    let key = view.evidence_of(&hex::encode(statement)).unwrap().unwrap();
+    assert_eq!(view.envelope(&key).unwrap().unwrap().bytes, renewed);
 }
 
 #[test]
@@ -337,11 +359,11 @@ fn neither_prompt_nor_answer_nor_salt_is_in_the_file_and_others_cannot_read_it()
         };
         let envelope = evidence.encode();
         recorder.evidence(&node, &accepted(&envelope), Some(&envelope));
-        recorder.receipt(&node, &receipt, &salt);
+        recorder.receipt(&node, &receipt, &salt, &accepted(&envelope), &envelope);
         // Only a receipt that is not known yet is kept.
         let other = self::receipt(&evidence.statement, 1, receipt.digest(), CANARY);
         if keep_salts {
-            recorder.receipt(&node, &other, &salt);
+            recorder.receipt(&node, &other, &salt, &accepted(&envelope), &envelope);
         }
         recorder.finish();
         let bytes = std::fs::read(&ledger.path).unwrap();
@@ -391,6 +413,7 @@ fn what_is_old_goes_with_its_evidence_and_what_a_receipt_needs_stays() {
             node: NODE.to_owned(),
             receipt: Box::new(late.clone()),
             salt: None,
+            attested: None,
         },
     ]);
     let bounds = Bounds {

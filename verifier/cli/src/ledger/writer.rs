@@ -17,7 +17,7 @@ use crate::escape;
 use crate::fault::Fault;
 
 /// Events that may wait.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 256;
 /// Events of one transaction.
 const BATCH: usize = 256;
 /// How long the end of a command waits for the file at most.
