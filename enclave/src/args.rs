@@ -1,6 +1,8 @@
 //! The command line: what an operator can say. Parses and checks ranges;
 //! opens nothing.
 
+mod admission;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use bastide_endorsements::kds::KdsAddress;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::admission::AdmissionArgs;
 use crate::server::{LONGEST_LEASE, Limits, MOST_TOKENS};
 
 const EXAMPLES: &str = "\
@@ -265,6 +268,9 @@ pub struct LimitArgs {
     /// How long one session key signs before a new one is made and stated, hours.
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=168))]
     pub session_key_hours: u32,
+    /// Who may come in.
+    #[command(flatten)]
+    pub admission: AdmissionArgs,
 }
 
 impl From<&LimitArgs> for Limits {
@@ -286,6 +292,7 @@ impl From<&LimitArgs> for Limits {
             drain: seconds(args.drain_seconds),
             report_pace: Duration::from_millis(u64::from(args.report_pace_ms)),
             session_key: seconds(args.session_key_hours * 3600),
+            admission: (&args.admission).into(),
         }
     }
 }
@@ -293,6 +300,7 @@ impl From<&LimitArgs> for Limits {
 #[cfg(test)]
 mod tests {
     use super::{Cli, Command, ListenAddress};
+    use crate::admission::Rate;
     use crate::server::Limits;
     use clap::{CommandFactory as _, Parser as _};
 
@@ -346,6 +354,9 @@ mod tests {
         );
         assert!(serve(&["--report-pace-ms", "10001"]).is_err());
         assert!(serve(&["--session-key-hours", "0"]).is_err());
+        let limits = serve(&["--client-key", "connection", "--per-client-attests", "off"]).unwrap();
+        assert_eq!(limits.admission.client_attests, Rate::UNLIMITED);
+        assert!(serve(&["--per-client-attests", "6"]).is_err());
         assert!(serve(&["--chain", "c.pem"]).is_err());
         assert!(serve(&["--kds", "https://kdsintf.amd.com", "--endorsements", "d"]).is_ok());
         assert!(serve(&["--kds", "kdsintf.amd.com"]).is_err());
