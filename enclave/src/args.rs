@@ -258,9 +258,13 @@ pub struct LimitArgs {
     /// Longest time to finish running requests after SIGTERM, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub drain_seconds: u32,
-    /// Least time between two hardware reports, milliseconds; about 1100 where the host throttles them.
+    /// Least time between two hardware reports, milliseconds. 0: as fast as the hardware allows, which is
+    /// found out at start-up and while serving; a host that throttles reports needs no flag.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub report_pace_ms: u32,
+    /// How long one session key signs before a new one is made and stated, hours.
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=168))]
+    pub session_key_hours: u32,
 }
 
 impl From<&LimitArgs> for Limits {
@@ -281,6 +285,7 @@ impl From<&LimitArgs> for Limits {
             tokens: args.max_tokens,
             drain: seconds(args.drain_seconds),
             report_pace: Duration::from_millis(u64::from(args.report_pace_ms)),
+            session_key: seconds(args.session_key_hours * 3600),
         }
     }
 }
@@ -340,6 +345,7 @@ mod tests {
             1100
         );
         assert!(serve(&["--report-pace-ms", "10001"]).is_err());
+        assert!(serve(&["--session-key-hours", "0"]).is_err());
         assert!(serve(&["--chain", "c.pem"]).is_err());
         assert!(serve(&["--kds", "https://kdsintf.amd.com", "--endorsements", "d"]).is_ok());
         assert!(serve(&["--kds", "kdsintf.amd.com"]).is_err());

@@ -14,7 +14,8 @@ const LABEL: &[u8] = b"bastide-enclave-configuration-v1\0";
 /// SHA-256 over a label and the deterministic CBOR of the configuration:
 /// 1 attester, 2 listener's kind, 3 to 15 the limits in the order of
 /// [`Limits`]' fields, bytes, counts or milliseconds; 16 the source of GPU evidence,
-/// and 17 the digest of the policy that judges it, null where there is no such source.
+/// and 17 the digest of the policy that judges it, null where there is no such source;
+/// 18 how long a session key signs, milliseconds.
 #[must_use]
 pub fn configuration_digest(
     limits: &Limits,
@@ -36,6 +37,7 @@ pub fn configuration_digest(
         tokens,
         drain,
         report_pace,
+        session_key,
     } = limits;
     let map = MapBuilder::new()
         .text(1, attester)
@@ -54,7 +56,8 @@ pub fn configuration_digest(
         .uint(14, milliseconds(*drain))
         .uint(15, milliseconds(*report_pace))
         .text(16, gpus.map_or("none", |(source, _)| source))
-        .bytes_or_null(17, gpus.as_ref().map(|(_, policy)| policy.as_bytes().as_slice()));
+        .bytes_or_null(17, gpus.as_ref().map(|(_, policy)| policy.as_bytes().as_slice()))
+        .uint(18, milliseconds(*session_key));
     PolicyDigest::new(sha256(&[LABEL, &map.encode()]))
 }
 
@@ -86,7 +89,7 @@ mod tests {
             configuration_digest(&base, "simulator", "tcp", gpus("nvml", 2)),
             configuration_digest(&base, "simulator", "tcp", gpus("simulated", 1)),
         ];
-        let changes: [fn(&mut Limits, Duration); 13] = [
+        let changes: [fn(&mut Limits, Duration); 14] = [
             |limits, _| limits.body_bytes += 1,
             |limits, _| limits.header_bytes += 1,
             |limits, _| limits.connections += 1,
@@ -100,6 +103,7 @@ mod tests {
             |limits, _| limits.tokens += 1,
             |limits, by| limits.drain += by,
             |limits, by| limits.report_pace += by,
+            |limits, by| limits.session_key += by,
         ];
         for change in changes {
             let mut limits = base.clone();
@@ -108,6 +112,6 @@ mod tests {
         }
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 19);
+        assert_eq!(digests.len(), 20);
     }
 }

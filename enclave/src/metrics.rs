@@ -81,7 +81,9 @@ struct Attest {
     epochs: Counter,
     sessions: Counter,
     failures: Counter,
+    signatures: Counter,
     waiting: Gauge,
+    pace: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -131,6 +133,11 @@ impl Metrics {
                 &metrics.attest.failures,
             ),
             (
+                "attest_signatures",
+                "Sessions given a signature of the session key",
+                &metrics.attest.signatures,
+            ),
+            (
                 "gpu_failures",
                 "GPU attestations that failed, and changes of GPUs that were found",
                 &metrics.gpus.failures,
@@ -158,6 +165,11 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
         }
         for (name, help, gauge) in [
+            (
+                "attest_pace_seconds",
+                "Least time between two hardware reports now",
+                &metrics.attest.pace,
+            ),
             (
                 "gpu_evidence_age_seconds",
                 "Age of the current evidence of GPUs",
@@ -191,6 +203,7 @@ impl Metrics {
             (&self.attest.epochs, lane.epochs),
             (&self.attest.sessions, lane.sessions),
             (&self.attest.failures, lane.failures),
+            (&self.attest.signatures, lane.signatures),
             (&self.gpus.failures, gpus.failures),
         ] {
             counter.inner().store(value, Ordering::Relaxed);
@@ -198,6 +211,7 @@ impl Metrics {
         self.attest
             .waiting
             .set(i64::try_from(lane.waiting).unwrap_or(i64::MAX));
+        self.attest.pace.set(lane.pace.as_secs_f64());
         self.gpus.epoch.set(i64::try_from(gpus.epoch).unwrap_or(i64::MAX));
         self.gpus.attested.set(i64::from(gpus.age.is_some()));
         self.gpus.age.set(gpus.age.unwrap_or_default().as_secs_f64());
@@ -263,7 +277,9 @@ mod tests {
             epochs: 3,
             sessions: 9,
             failures: 0,
+            signatures: 4,
             waiting: 2,
+            pace: Duration::from_millis(1100),
         };
         let gpus = GpuCounters {
             epoch: 7,
@@ -277,6 +293,8 @@ mod tests {
             "bastide_enclave_requests_total{outcome=\"failed\"} 0",
             "bastide_enclave_attest_epochs_total 3",
             "bastide_enclave_attest_waiting 2",
+            "bastide_enclave_attest_signatures_total 4",
+            "bastide_enclave_attest_pace_seconds 1.1",
             "bastide_enclave_ready 1",
             "bastide_enclave_gpu_epoch 7",
             "bastide_enclave_gpu_attested 1",

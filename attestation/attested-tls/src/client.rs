@@ -3,30 +3,37 @@
 //! connection; nothing is tried again on it, and there is no way round.
 
 mod connection;
+mod epochs;
 mod error;
 mod exchange;
+mod judge;
+mod lease;
+mod pool;
+mod rules;
+mod tasks;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bastide_attestation::binding::LeafType;
-use bastide_attestation::{Appraiser, Evidence, Nonce, SessionExpectation, UnixTime};
-use rustls::ClientConfig;
-use rustls::client::Resumption;
+use bastide_attestation::{Appraiser, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-pub use connection::{AttestedConnection, LEASE, SendError};
+pub use connection::{AttestedConnection, SendError};
+pub use epochs::{EPOCH_LIFE, EpochCache};
 pub use error::{ConnectError, State};
+pub use judge::{SessionAttestation, SessionLane};
+pub use lease::{LEASE, RENEW_AFTER};
+pub use pool::{AttestedPool, NodeFailure, PoolError, PoolLimits, PoolObserver, PooledConnection};
+pub use rules::{HttpVersions, KeyExchange, RootError, ServerNames, SessionRules, TrustRoots};
 
 use crate::address::NodeAddress;
-use crate::client::connection::Lease;
 use crate::client::exchange::Exchange;
-use crate::peer_certificate::{self, EvidenceDecides};
-use crate::provider::{ALPN, fill_random, provider};
+use crate::client::judge::Judge;
+use crate::peer_certificate;
 use crate::session::{SessionBinding, SessionFault};
 
 /// How long each state may last.
@@ -54,31 +61,38 @@ impl Default for Timeouts {
     }
 }
 
-/// Opens attested connections, judged by one appraiser.
+/// Opens attested connections, judged by one appraiser. Clones share what was
+/// learnt by it: which epochs were accepted, and which statement a node made last.
 #[derive(Clone)]
 pub struct Connector {
     appraiser: Arc<dyn Appraiser>,
+    judge: Arc<Judge>,
     timeouts: Timeouts,
-    clock: fn() -> UnixTime,
+    rules: SessionRules,
+    http: HttpVersions,
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector")
             .field("timeouts", &self.timeouts)
+            .field("rules", &self.rules)
+            .field("http", &self.http)
             .finish_non_exhaustive()
     }
 }
 
 impl Connector {
     /// A connector whose connections all pass `appraiser`, with the default
-    /// time-outs and the system's clock.
+    /// time-outs and rules and the system's clock.
     #[must_use]
     pub fn new(appraiser: Arc<dyn Appraiser>) -> Self {
         Self {
+            judge: Arc::new(Judge::new(Arc::clone(&appraiser), system_time)),
             appraiser,
             timeouts: Timeouts::default(),
-            clock: system_time,
+            rules: SessionRules::default(),
+            http: HttpVersions::default(),
         }
     }
 
@@ -88,10 +102,25 @@ impl Connector {
         Self { timeouts, ..self }
     }
 
-    /// The same with another clock for appraisals and leases.
+    /// The same with other rules for TLS.
+    #[must_use]
+    pub fn with_session_rules(self, rules: SessionRules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The same with other HTTP versions.
+    #[must_use]
+    pub fn with_http(self, http: HttpVersions) -> Self {
+        Self { http, ..self }
+    }
+
+    /// The same with another clock for appraisals and leases, and nothing learnt yet.
     #[must_use]
     pub fn with_clock(self, clock: fn() -> UnixTime) -> Self {
-        Self { clock, ..self }
+        Self {
+            judge: Arc::new(Judge::new(Arc::clone(&self.appraiser), clock)),
+            ..self
+        }
     }
 
     /// Connects to a node over TCP and makes it prove itself.
@@ -124,13 +153,11 @@ impl Connector {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let name = node.server_name().map_err(ConnectError::Address)?;
-        let config = client_config().map_err(|error| ConnectError::Internal {
-            reason: error.to_string(),
-        })?;
+        let config = rules::client_config(&self.rules, self.http)?;
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, io);
         let stream = within(State::Tls, self.timeouts.tls, handshake)
             .await?
-            .map_err(ConnectError::of_handshake)?;
+            .map_err(|error| ConnectError::of_handshake(error, self.rules.asks_for_names()))?;
         let (_, connection) = stream.get_ref();
         let spki = connection
             .peer_certificates()
@@ -138,40 +165,28 @@ impl Connector {
             .and_then(peer_certificate::spki)
             .ok_or(SessionFault::NoCertificate)?;
         let binding = SessionBinding::take(connection, connection.is_early_data_accepted(), spki)?;
+        let group = connection.negotiated_key_exchange_group();
+        self.rules.key_exchange.require(group.map(|group| group.name()))?;
 
-        let nonce = fresh_nonce()?;
         // The lease runs from before the challenge: evidence can't be older than it.
-        let lease = Lease::begin(self.clock);
+        let asked = self.judge.ask(node)?;
         let exchange = async {
-            let mut exchange = Exchange::begin(stream).await?;
-            let envelope = exchange.attest(node, &nonce).await?;
-            Ok::<_, ConnectError>((exchange, envelope))
+            let mut exchange = Exchange::begin(stream, binding.protocol()).await?;
+            let answer = exchange.attest(node, &asked.request).await?;
+            Ok::<_, ConnectError>((exchange, answer))
         };
-        let (exchange, envelope) = within(State::Attest, self.timeouts.attest, exchange).await??;
-
-        let evidence = Evidence::decode(&envelope).map_err(ConnectError::Malformed)?;
-        let binder = binding.binder(&nonce);
-        let expected = SessionExpectation {
-            binder,
-            leaf: LeafType::ServerTls,
-        };
-        match self.appraiser.appraise(&evidence, &expected, (self.clock)()) {
-            Ok(result) => Ok(AttestedConnection {
-                sender: exchange.into_sender(),
-                node: node.clone(),
-                nonce,
-                binder,
-                evidence: envelope,
-                result,
-                lease,
-                request_head: self.timeouts.request_head,
-                failed: false,
-            }),
-            Err(verdict) => Err(ConnectError::Refused {
-                verdict,
-                evidence: envelope,
-            }),
-        }
+        let (exchange, answer) = within(State::Attest, self.timeouts.attest, exchange).await??;
+        let attestation = self.judge.judge(node, &binding, asked, answer)?;
+        let (sender, tasks) = exchange.into_parts();
+        Ok(AttestedConnection::new(
+            sender,
+            tasks,
+            node.clone(),
+            binding,
+            Arc::clone(&self.judge),
+            self.timeouts,
+            attestation,
+        ))
     }
 }
 
@@ -179,32 +194,6 @@ async fn within<F: Future>(state: State, limit: Duration, future: F) -> Result<F
     tokio::time::timeout(limit, future)
         .await
         .map_err(|_| ConnectError::TimedOut { state })
-}
-
-fn fresh_nonce() -> Result<Nonce, ConnectError> {
-    let mut nonce = [0; Nonce::LEN];
-    fill_random(&mut nonce).map_err(|_| ConnectError::Internal {
-        reason: "the operating system gave no random bytes".to_owned(),
-    })?;
-    Ok(Nonce::new(nonce))
-}
-
-/// Made anew for every connection: nothing of an earlier one can be in it.
-fn client_config() -> Result<ClientConfig, rustls::Error> {
-    let provider = provider();
-    let verifier = EvidenceDecides::new(provider.signature_verification_algorithms);
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    // INVARIANT: a resumed session skips the certificate and its key (T4).
-    config.resumption = Resumption::disabled();
-    config.enable_early_data = false;
-    // INVARIANT: never a `KeyLogFile`: it would write the exporter secret (T16).
-    config.key_log = Arc::new(rustls::NoKeyLog {});
-    Ok(config)
 }
 
 /// The system's clock; a clock before 1970 reads 1970.
@@ -221,18 +210,5 @@ mod tests {
     #[test]
     fn a_whole_answer_may_take_as_long_as_an_enclave_allows() {
         assert!(Timeouts::default().request_head > Duration::from_secs(120 + 20));
-    }
-
-    #[test]
-    fn the_configuration_neither_resumes_nor_logs_keys() {
-        let config = client_config().unwrap();
-        assert!(!config.enable_early_data);
-        assert_eq!(format!("{:?}", config.key_log), "NoKeyLog");
-        assert_eq!(config.alpn_protocols, [ALPN]);
-        assert!(
-            format!("{:?}", config.resumption).contains("NoClientSessionStorage"),
-            "{:?}",
-            config.resumption
-        );
     }
 }

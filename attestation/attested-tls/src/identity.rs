@@ -118,7 +118,7 @@ fn server_config(certified: CertifiedKey) -> Result<ServerConfig, IdentityError>
         })?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     // INVARIANT: a resumed session skips what evidence is bound to (T4).
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -151,7 +151,7 @@ mod tests {
         assert!(!config.ticketer.enabled());
         assert_eq!(config.max_early_data_size, 0);
         assert_eq!(format!("{:?}", config.key_log), "NoKeyLog");
-        assert_eq!(config.alpn_protocols, [ALPN]);
+        assert_eq!(config.alpn_protocols, ALPN);
     }
 
     #[test]

@@ -181,12 +181,14 @@ pub struct LaneCounters {
     pub pace: Duration,
 }
 
-/// What has to stay true for a session that was attested: see [`LaneM::generation`]
-/// and [`GpuAttester`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What has to stay true for a session that was attested: see [`LaneM::holds`],
+/// [`LaneM::answers`] and [`GpuAttester`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Generation of what the statement says.
     pub generation: u64,
+    /// Generation of what answers: model, configuration, receipt key, GPUs.
+    pub answering: u64,
     /// Number of the GPU epoch in the statement.
     pub gpu_epoch: u64,
 }
@@ -416,11 +418,24 @@ impl LaneM {
         self.owner.queue.facts()
     }
 
-    /// Counts the changes of what is stated and the interruptions of GPUs. What
-    /// was attested in an older generation is over.
+    /// Counts the changes of what is stated and the interruptions of GPUs.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.owner.queue.generation()
+        self.owner.queue.generation().0
+    }
+
+    /// Whether nothing has changed since: else whoever was attested then has to be
+    /// attested anew before it asks for anything.
+    #[must_use]
+    pub fn holds(&self, attested: &Standing) -> bool {
+        self.owner.queue.generation().0 == attested.generation
+    }
+
+    /// Whether the same model, configuration, receipt key and GPUs still answer:
+    /// else not another token. A new session or sealed-mode key is no such change.
+    #[must_use]
+    pub fn answers(&self, attested: &Standing) -> bool {
+        self.owner.queue.generation().1 == attested.answering
     }
 
     /// Changes its value whenever something that was attested may be over.

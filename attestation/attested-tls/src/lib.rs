@@ -9,6 +9,8 @@
 //! | [`LaneM`] | one report for all sessions that wait while another is made; signatures while nothing changes |
 //! | [`Connector`] | the client's gate: connect, challenge, appraise |
 //! | [`AttestedConnection`] | the only thing a user's bytes can be written to |
+//! | [`AttestedPool`] | such connections to several nodes, shared, renewed, replaced |
+//! | [`EpochCache`] | epochs appraised a moment ago, so that only a proof is new |
 //! | [`LinkEndpoint`], [`AttestedLink`] | links between enclaves, attested both ways |
 //!
 //! Invariants of this crate:
@@ -46,7 +48,12 @@ mod session;
 mod signing_key;
 
 pub use address::{AddressError, NodeAddress};
-pub use client::{AttestedConnection, ConnectError, Connector, LEASE, SendError, State, Timeouts};
+pub use client::{
+    AttestedConnection, AttestedPool, ConnectError, Connector, EPOCH_LIFE, EpochCache, HttpVersions,
+    KeyExchange, LEASE, NodeFailure, PoolError, PoolLimits, PoolObserver, PooledConnection, RENEW_AFTER,
+    RootError, SendError, ServerNames, SessionAttestation, SessionLane, SessionRules, State, Timeouts,
+    TrustRoots,
+};
 pub use identity::{IdentityError, ServerIdentity};
 pub use lane_m::{
     Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM, LaneSignal, NoSessionKey,
@@ -57,4 +64,4 @@ pub use link::{
     LinkState, LinkTerms, LinkTimes,
 };
 pub use server::{AcceptError, ServerSession, ServerStream};
-pub use session::{SessionBinding, SessionFault};
+pub use session::{Protocol, SessionBinding, SessionFault};

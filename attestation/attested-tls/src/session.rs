@@ -6,14 +6,23 @@ use bastide_attestation::{Binder, Nonce, SpkiDigest};
 use rustls::{ConnectionCommon, HandshakeKind, ProtocolVersion};
 use zeroize::Zeroizing;
 
-use crate::provider::ALPN;
+use crate::provider::{ALPN_HTTP1, ALPN_HTTP2};
+
+/// What is spoken on a session after its handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1: one request after the other.
+    Http1,
+    /// HTTP/2: several requests at once.
+    Http2,
+}
 
 /// Why a finished handshake gives no session that evidence could be bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionFault {
-    /// Another protocol than `http/1.1`, or none, was negotiated.
-    #[error("the peer did not agree on ALPN `http/1.1`")]
+    /// Another protocol than `h2` and `http/1.1`, or none, was negotiated.
+    #[error("the peer did not agree on ALPN `h2` or `http/1.1`")]
     Alpn,
     /// Application data came before the handshake ended.
     #[error("early data was accepted; only full handshakes can be attested")]
@@ -21,6 +30,9 @@ pub enum SessionFault {
     /// The TLS exporter failed or gave an all-zero value.
     #[error("the TLS exporter gave nothing to bind evidence to")]
     Exporter,
+    /// Keys were exchanged in another way than this side allows.
+    #[error("the peer did not agree on a key exchange that is allowed here")]
+    KeyExchange,
     /// The peer showed no certificate, or one without a readable key.
     #[error("the peer showed no certificate with a readable key")]
     NoCertificate,
@@ -39,9 +51,16 @@ pub enum SessionFault {
 pub struct SessionBinding {
     exporter: ExporterSecret,
     spki_server: SpkiDigest,
+    protocol: Protocol,
 }
 
 impl SessionBinding {
+    /// What is spoken on this session.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// The binder for a challenge on this session: role server, no client
     /// certificate, no link context.
     #[must_use]
@@ -61,7 +80,7 @@ impl SessionBinding {
         early_data: bool,
         spki_server: SpkiDigest,
     ) -> Result<Self, SessionFault> {
-        check(
+        let protocol = check(
             connection.protocol_version(),
             connection.handshake_kind(),
             connection.alpn_protocol(),
@@ -72,6 +91,7 @@ impl SessionBinding {
         Ok(Self {
             exporter,
             spki_server,
+            protocol,
         })
     }
 }
@@ -81,7 +101,7 @@ fn check(
     kind: Option<HandshakeKind>,
     alpn: Option<&[u8]>,
     early_data: bool,
-) -> Result<(), SessionFault> {
+) -> Result<Protocol, SessionFault> {
     if version != Some(ProtocolVersion::TLSv1_3) {
         return Err(SessionFault::NotTls13);
     }
@@ -95,10 +115,11 @@ fn check(
     if early_data {
         return Err(SessionFault::EarlyData);
     }
-    if alpn != Some(ALPN) {
-        return Err(SessionFault::Alpn);
+    match alpn {
+        Some(ALPN_HTTP2) => Ok(Protocol::Http2),
+        Some(ALPN_HTTP1) => Ok(Protocol::Http1),
+        _ => Err(SessionFault::Alpn),
     }
-    Ok(())
 }
 
 fn export(
@@ -121,23 +142,25 @@ mod tests {
     ) = (
         Some(ProtocolVersion::TLSv1_3),
         Some(HandshakeKind::Full),
-        Some(ALPN),
+        Some(ALPN_HTTP1),
         false,
     );
 
     #[test]
-    fn only_a_full_tls_13_handshake_with_our_alpn_passes() {
+    fn t4_only_a_full_tls_13_handshake_with_our_alpn_passes() {
         let (version, kind, alpn, early) = GOOD;
-        assert_eq!(check(version, kind, alpn, early), Ok(()));
+        assert_eq!(check(version, kind, alpn, early), Ok(Protocol::Http1));
+        let two = Some(ALPN_HTTP2);
+        assert_eq!(check(version, kind, two, early), Ok(Protocol::Http2));
         let retried = Some(HandshakeKind::FullWithHelloRetryRequest);
-        assert_eq!(check(version, retried, alpn, early), Ok(()));
+        assert_eq!(check(version, retried, alpn, early), Ok(Protocol::Http1));
         for other in [None, Some(ProtocolVersion::TLSv1_2)] {
             assert_eq!(check(other, kind, alpn, early), Err(SessionFault::NotTls13));
         }
         for other in [None, Some(HandshakeKind::Resumed)] {
             assert_eq!(check(version, other, alpn, early), Err(SessionFault::Resumed));
         }
-        for other in [None, Some(b"h2".as_slice())] {
+        for other in [None, Some(b"h3".as_slice()), Some(b"bastide-link/1")] {
             assert_eq!(check(version, kind, other, early), Err(SessionFault::Alpn));
         }
         assert_eq!(check(version, kind, alpn, true), Err(SessionFault::EarlyData));
@@ -145,7 +168,7 @@ mod tests {
 
     /// T15: an exporter that fails, or gives zeros, ends the session.
     #[test]
-    fn an_exporter_that_fails_or_gives_zeros_is_refused() {
+    fn t15_an_exporter_that_fails_or_gives_zeros_is_refused() {
         let failed = export(|_, _| Err(rustls::Error::HandshakeNotComplete));
         assert_eq!(failed.unwrap_err(), SessionFault::Exporter);
         assert_eq!(export(|_, _| Ok(())).unwrap_err(), SessionFault::Exporter);
@@ -162,6 +185,7 @@ mod tests {
         let binding = SessionBinding {
             exporter: ExporterSecret::new(Zeroizing::new([0xa7; 32])).unwrap(),
             spki_server: SpkiDigest::new([1; 32]),
+            protocol: Protocol::Http1,
         };
         let shown = format!("{binding:?}");
         assert!(!shown.contains("a7") && !shown.contains("167"), "{shown}");

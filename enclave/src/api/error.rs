@@ -123,6 +123,23 @@ pub enum ApiError {
     /// No report could be had.
     #[error("the security processor gave no evidence; try again on a new connection, or another node")]
     AttestFailed,
+    /// The session key may not sign for the statement that the request names.
+    #[error(
+        "the session key can't answer for this statement: it is not of this boot, too old, or something has changed \
+         since; ask for a report (lane 1)"
+    )]
+    LaneKUnavailable,
+    /// What was attested on this connection is not so any more.
+    #[error(
+        "what this connection attested has changed; POST {path} on a new one and check the evidence",
+        path = bastide_attestation::ATTEST_PATH
+    )]
+    AttestationOutdated,
+    /// GPUs were to be asked on demand.
+    #[error(
+        "no evidence of GPUs could be had on demand; ask for current evidence (gpu 0), or try again on a new connection"
+    )]
+    GpusUnavailable,
     /// The machine's GPUs are not attested at the moment.
     #[error(
         "this enclave's GPUs are not attested at the moment; try again on a new connection, or another node"
@@ -175,7 +192,8 @@ impl ApiError {
             | Self::ContextLength { .. }
             | Self::Template
             | Self::AttestMalformed => StatusCode::BAD_REQUEST,
-            Self::AttestationRequired => StatusCode::FORBIDDEN,
+            Self::AttestationRequired | Self::AttestationOutdated => StatusCode::FORBIDDEN,
+            Self::LaneKUnavailable => StatusCode::CONFLICT,
             Self::ModelNotFound { .. } | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -185,6 +203,7 @@ impl ApiError {
             Self::AttestBusy
             | Self::AttestFailed
             | Self::GpusNotAttested
+            | Self::GpusUnavailable
             | Self::Overloaded
             | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimeLimit { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -214,6 +233,9 @@ impl ApiError {
             Self::AttestBusy => "attest_busy",
             Self::AttestFailed => "attest_failed",
             Self::GpusNotAttested => "gpus_not_attested",
+            Self::GpusUnavailable => "gpus_unavailable",
+            Self::LaneKUnavailable => "lane_k_unavailable",
+            Self::AttestationOutdated => "attestation_outdated",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
             Self::TimeLimit { .. } => "time_limit",
@@ -242,6 +264,7 @@ impl ApiError {
         match self {
             Self::Overloaded | Self::AttestBusy => Some(1),
             Self::AttestFailed | Self::GpusNotAttested | Self::Draining => Some(5),
+            Self::GpusUnavailable => Some(10),
             _ => None,
         }
     }
@@ -252,10 +275,12 @@ impl ApiError {
         matches!(
             self,
             Self::AttestationRequired
+                | Self::AttestationOutdated
                 | Self::AttestMalformed
                 | Self::AttestBusy
                 | Self::AttestFailed
                 | Self::GpusNotAttested
+                | Self::GpusUnavailable
                 | Self::BodyTooLarge { .. }
                 | Self::BodyTimeout
                 | Self::Draining
@@ -328,6 +353,7 @@ mod tests {
             ApiError::AttestBusy,
             ApiError::AttestFailed,
             ApiError::GpusNotAttested,
+            ApiError::GpusUnavailable,
             ApiError::Overloaded,
             ApiError::Draining,
         ] {

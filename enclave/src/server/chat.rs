@@ -171,9 +171,7 @@ impl Running {
             })?
             .unwrap_or(Err(ApiError::Internal));
         // What was attested is no longer so: not another token.
-        if self.node.gpu_standing() != self.lease.gpus {
-            return Err(ApiError::GpusNotAttested);
-        }
+        self.node.require_unchanged(self.lease.standing)?;
         next
     }
 

@@ -1,16 +1,31 @@
-//! One connection from its first byte to its last: handshake, HTTP, deadlines.
-//! Whatever goes wrong closes this connection and disturbs no other.
+//! One connection from its first byte to its last: handshake, HTTP/1.1 or
+//! HTTP/2, deadlines. Whatever goes wrong closes this connection and disturbs no
+//! other.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use bastide_attested_tls::Protocol;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep_until;
 
+use super::body::AnswerBody;
 use super::session::{Deadline, Session};
-use super::{Node, route};
+use super::{Limits, Node, route};
+
+/// Requests at once on one connection.
+const STREAMS: u32 = 32;
+/// Bytes of one request, and of all on a connection, that may come before they are read.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Bytes of one frame that comes.
+const FRAME: u32 = 16 * 1024;
+/// Bytes of one answer that wait for a slow client.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// Runs a connection to its end.
 pub(super) async fn run<IO>(node: Arc<Node>, io: IO)
@@ -29,13 +44,74 @@ where
     };
     let (stream, binding) = accepted.into_parts();
     let session = Session::new(Arc::clone(&node), binding);
-    let service = service_fn({
-        let session = Arc::clone(&session);
-        move |request| route::answer(Arc::clone(&session), request)
-    });
-    let connection = http1::Builder::new()
-        .max_buf_size(node.limits.header_bytes)
-        .serve_connection(TokioIo::new(stream), service);
+    serve(&session, session.binding.protocol(), stream).await;
+}
+
+/// Answers on a connection whose handshake is over until its end.
+pub(super) async fn serve<IO>(session: &Arc<Session>, protocol: Protocol, stream: IO)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &session.node.limits;
+    let service = service_fn(|request| route::answer(Arc::clone(session), protocol, request));
+    match protocol {
+        Protocol::Http1 => {
+            let connection = http1::Builder::new()
+                .max_buf_size(limits.header_bytes)
+                .serve_connection(TokioIo::new(stream), service);
+            until_the_end(session, connection).await;
+        }
+        Protocol::Http2 => {
+            let connection = http2(limits).serve_connection(TokioIo::new(stream), service);
+            until_the_end(session, connection).await;
+        }
+    }
+}
+
+/// HTTP/2 with what a peer can make this side hold bounded.
+fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    builder
+}
+
+/// An HTTP connection of either version.
+trait Serving: Future {
+    /// Takes no further request; ends after those that are there.
+    fn wind_down(self: Pin<&mut Self>);
+}
+
+impl<IO, S> Serving for http1::Connection<TokioIo<IO>, S>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: HttpService<Incoming, ResBody = AnswerBody>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn wind_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<IO, S> Serving for http2::Connection<TokioIo<IO>, S, TokioExecutor>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: HttpService<Incoming, ResBody = AnswerBody>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: Send + 'static,
+{
+    fn wind_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+async fn until_the_end(session: &Session, connection: impl Serving) {
     tokio::pin!(connection);
     let mut closing = false;
     loop {
@@ -45,7 +121,7 @@ where
             // An error here is a peer that went away or talks no HTTP.
             _ = connection.as_mut() => return,
             () = session.changed() => continue,
-            () = node.life.until_draining(), if !closing => {}
+            () = session.node.life.until_draining(), if !closing => {}
             () = sleep_until(at) => {
                 if matches!(deadline, Deadline::Cut(_)) {
                     return;
@@ -54,7 +130,7 @@ where
         }
         closing = true;
         session.closing();
-        connection.as_mut().graceful_shutdown();
+        connection.as_mut().wind_down();
     }
 }
 

@@ -37,8 +37,10 @@ pub struct Limits {
     pub tokens: u32,
     /// Longest time to finish running requests when draining.
     pub drain: Duration,
-    /// Least time between two reports, for hosts that throttle them. Kept by lane M.
+    /// Least time between two reports, whatever the host allows. Kept by lane M.
     pub report_pace: Duration,
+    /// How long one session key signs (lane K). Kept by `startup`.
+    pub session_key: Duration,
 }
 
 impl Default for Limits {
@@ -57,6 +59,7 @@ impl Default for Limits {
             tokens: 4096,
             drain: Duration::from_secs(30),
             report_pace: Duration::ZERO,
+            session_key: Duration::from_secs(24 * 3600),
         }
     }
 }

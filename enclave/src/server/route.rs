@@ -1,17 +1,18 @@
-//! Paths and methods. Everything under `/v1/` needs an attested connection;
+//! Paths and methods. Everything under `/v1/` and the epoch log need an attested connection;
 //! evidence, liveness and readiness don't, and carry nothing of a user.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bastide_attestation::ATTEST_PATH;
+use bastide_attestation::{ATTEST_PATH, EPOCHS_PATH};
+use bastide_attested_tls::Protocol;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::session::Session;
-use super::{Node, attest, chat};
+use super::{Node, attest, chat, epochs};
 use crate::api::{ApiError, model, model_list};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -22,13 +23,23 @@ const API: &str = "/v1/";
 /// Answers one request; a failure is an answer too.
 pub(super) async fn answer(
     session: Arc<Session>,
+    protocol: Protocol,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let in_flight = session.begin();
     let answered = dispatch(&session, request, in_flight.until()).await;
-    let mut response = answered.unwrap_or_else(|error| refusal(&error));
+    let mut response = answered.unwrap_or_else(|error| {
+        if error.closes() {
+            session.end();
+        }
+        refusal(&error)
+    });
     if session.node.life.is_draining() {
         close(&mut response);
+    }
+    // Over HTTP/2 a connection ends by GOAWAY, and this header may not be sent.
+    if protocol == Protocol::Http2 {
+        response.headers_mut().remove(CONNECTION);
     }
     Ok(response.map(|body| body.during(in_flight)))
 }
@@ -51,6 +62,11 @@ async fn dispatch(
         ATTEST_PATH => {
             only(&request, &Method::POST, "POST")?;
             attest::evidence(session, request).await
+        }
+        EPOCHS_PATH => {
+            only(&request, &Method::GET, "GET")?;
+            session.require_lease()?;
+            epochs::page(node, request.uri().query())
         }
         chat::PATH => {
             only(&request, &Method::POST, "POST")?;

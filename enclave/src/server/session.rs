@@ -1,15 +1,17 @@
 //! What the enclave knows of one connection: what evidence is bound to it,
-//! whether and until when it may be used, and until when it may stay open.
+//! whether and until when it may be used, and until when it may stay open. A
+//! lease ends before its time when what was attested changes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bastide_attestation::{Nonce, StatementDigest};
-use bastide_attested_tls::SessionBinding;
+use bastide_attested_tls::{SessionBinding, Standing};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{GpuStanding, Limits, Node};
+use super::{Limits, Node};
 use crate::api::ApiError;
 
 /// Time to write an answer's last bytes to a slow client.
@@ -22,8 +24,8 @@ pub(crate) struct Lease {
     pub(crate) nonce: Nonce,
     /// The statement that answered it.
     pub(crate) statement: StatementDigest,
-    /// How it was with the GPUs when they were stated.
-    pub(crate) gpus: GpuStanding,
+    /// What has to stay true.
+    pub(crate) standing: Standing,
     until: Instant,
 }
 
@@ -36,20 +38,28 @@ pub(crate) enum Deadline {
     Close(Instant),
 }
 
-/// One connection. Requests come one after the other: HTTP/1.1.
+/// One connection. Requests come one after the other over HTTP/1.1, and
+/// several at once over HTTP/2.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) node: Arc<Node>,
     pub(crate) binding: SessionBinding,
     state: Mutex<State>,
     changed: Notify,
+    /// The lane's latest change that the deadline takes into account.
+    seen: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
     lease: Option<Lease>,
-    busy_until: Option<Instant>,
+    /// Requests that are being answered.
+    running: usize,
+    /// When the last of their times is over.
+    busy_until: Instant,
     idle_since: Instant,
+    /// No further request is wanted, though nobody was told yet.
+    ending: bool,
     closing_since: Option<Instant>,
 }
 
@@ -61,11 +71,14 @@ impl Session {
             binding,
             state: Mutex::new(State {
                 lease: None,
-                busy_until: None,
+                running: 0,
+                busy_until: Instant::now(),
                 idle_since: Instant::now(),
+                ending: false,
                 closing_since: None,
             }),
             changed: Notify::new(),
+            seen: AtomicU64::new(0),
         })
     }
 
@@ -81,30 +94,50 @@ impl Session {
 
     /// Resolves when the deadline may have changed.
     pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+        let seen = self.seen.load(Ordering::Acquire);
+        let mut changes = self.node.lane.changes();
+        tokio::select! {
+            () = self.changed.notified() => {}
+            // The node has the lane, so there is always somebody to tell.
+            _ = changes.wait_for(|change| *change != seen) => {}
+        }
     }
 
-    /// The lease, while it lasts and nothing has happened to the GPUs since.
+    /// The lease, while it lasts and nothing that was attested has changed.
     ///
     /// # Errors
     /// [`ApiError::GpusNotAttested`] while nobody could get a lease for that
     /// reason, else [`ApiError::AttestationRequired`].
     pub(crate) fn require_lease(&self) -> Result<Lease, ApiError> {
-        let standing = self.node.require_gpus()?;
-        self.state()
-            .lease
-            .filter(|lease| Instant::now() < lease.until && lease.gpus == standing)
-            .ok_or(ApiError::AttestationRequired)
+        let lease = self.state().lease;
+        let lease = lease.filter(|lease| Instant::now() < lease.until);
+        match lease {
+            Some(lease) => self.node.require_current(lease.standing).map(|()| lease),
+            None => Err(self
+                .node
+                .require_gpus()
+                .err()
+                .unwrap_or(ApiError::AttestationRequired)),
+        }
     }
 
-    /// Starts or renews the lease.
-    pub(crate) fn attested(&self, nonce: Nonce, statement: StatementDigest, gpus: GpuStanding) {
-        let until = Instant::now() + self.node.limits.lease;
+    /// Starts or renews the lease, which ends at `latest` at the latest.
+    pub(crate) fn attested(
+        &self,
+        nonce: Nonce,
+        statement: StatementDigest,
+        standing: Standing,
+        latest: Option<std::time::Instant>,
+    ) {
+        let mut until = Instant::now() + self.node.limits.lease;
+        if let Some(latest) = latest {
+            until = until.min(Instant::from_std(latest));
+        }
         self.change(|state| {
             state.lease = Some(Lease {
                 nonce,
                 statement,
-                gpus,
+                standing,
                 until,
             });
         });
@@ -113,33 +146,80 @@ impl Session {
     /// Marks the start of a request, which ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         let until = Instant::now() + self.node.limits.request;
-        self.change(|state| state.busy_until = Some(until));
+        self.change(|state| {
+            state.running += 1;
+            // Whoever goes on asking after it was told not to gains no time by it.
+            if state.closing_since.is_none() {
+                state.busy_until = state.busy_until.max(until);
+            }
+        });
         InFlight {
             session: Arc::clone(self),
             until,
         }
     }
 
-    /// Marks that no further request is wanted.
+    /// Asks for the connection to end after the requests that are there: one of
+    /// them was refused in a way that ends it.
+    pub(crate) fn end(&self) {
+        self.change(|state| state.ending = true);
+    }
+
+    /// Marks that the peer was told that no further request is wanted.
     pub(crate) fn closing(&self) {
-        self.change(|state| state.closing_since = Some(Instant::now()));
+        let now = Instant::now();
+        let request = self.node.limits.request;
+        self.change(|state| {
+            if state.running == 0 {
+                // A request may be half way here.
+                state.busy_until = now + request;
+            }
+            state.closing_since = Some(now);
+        });
     }
 
     /// When this connection's time is over.
     pub(crate) fn deadline(&self) -> Deadline {
-        self.state().deadline(&self.node.limits)
+        // Before the lease is looked at: what comes later wakes `changed`.
+        let change = *self.node.lane.changes().borrow();
+        self.seen.store(change, Ordering::Release);
+        let mut state = self.state();
+        if let Some(lease) = &mut state.lease
+            && self.node.require_current(lease.standing).is_err()
+        {
+            // Over, but for the answers under way.
+            lease.until = lease.until.min(Instant::now());
+        }
+        state.deadline(&self.node.limits)
     }
 }
 
 impl State {
     fn deadline(&self, limits: &Limits) -> Deadline {
-        let idle_until = self.idle_since + limits.idle;
-        match (self.busy_until, self.closing_since, self.lease) {
-            (Some(until), ..) => Deadline::Cut(until + FLUSH),
-            (None, Some(since), _) => Deadline::Cut(since.max(self.idle_since) + FLUSH),
-            (None, None, None) => Deadline::Cut(self.idle_since + limits.attest),
-            (None, None, Some(lease)) if lease.until < idle_until => Deadline::Close(lease.until),
-            (None, None, Some(_)) => Deadline::Cut(idle_until),
+        if let Some(since) = self.closing_since {
+            let until = match self.running {
+                0 => since.max(self.idle_since),
+                _ => self.busy_until,
+            };
+            return Deadline::Cut(until + FLUSH);
+        }
+        if self.ending {
+            return Deadline::Close(self.idle_since);
+        }
+        let close = match self.lease {
+            Some(lease) => lease.until,
+            // Whoever is still being attested then may get the answer, and asks no more.
+            None => self.idle_since + 2 * limits.attest,
+        };
+        let cut = match (self.running, self.lease) {
+            (0, None) => self.idle_since + limits.attest,
+            (0, Some(_)) => self.idle_since + limits.idle,
+            _ => self.busy_until + FLUSH,
+        };
+        if close < cut {
+            Deadline::Close(close)
+        } else {
+            Deadline::Cut(cut)
         }
     }
 }
@@ -161,7 +241,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.session.change(|state| {
-            state.busy_until = None;
+            state.running = state.running.saturating_sub(1);
             // A PENDING connection's clock runs from its handshake, whatever it asks.
             if state.lease.is_some() {
                 state.idle_since = Instant::now();
@@ -173,8 +253,9 @@ impl Drop for InFlight {
 #[cfg(test)]
 mod tests {
     use super::{Deadline, FLUSH, Lease, State};
-    use crate::server::{GpuStanding, Limits};
+    use crate::server::Limits;
     use bastide_attestation::{Nonce, StatementDigest};
+    use bastide_attested_tls::Standing;
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -187,14 +268,16 @@ mod tests {
             Some(Lease {
                 nonce: Nonce::new([0; 32]),
                 statement: StatementDigest::new([0; 32]),
-                gpus: GpuStanding::Without,
+                standing: Standing::default(),
                 until,
             })
         };
         let mut state = State {
             lease: None,
-            busy_until: None,
+            running: 0,
+            busy_until: now,
             idle_since: now,
+            ending: false,
             closing_since: None,
         };
         assert_eq!(state.deadline(&limits), Deadline::Cut(now + 15 * second));
@@ -202,9 +285,34 @@ mod tests {
         assert_eq!(state.deadline(&limits), Deadline::Cut(now + 60 * second));
         state.lease = lease(now + 10 * second);
         assert_eq!(state.deadline(&limits), Deadline::Close(now + 10 * second));
-        state.closing_since = Some(now + second);
-        assert_eq!(state.deadline(&limits), Deadline::Cut(now + second + FLUSH));
-        state.busy_until = Some(now + 120 * second);
+        // A running answer outlasts neither its own time nor, unless it is there
+        // already, the lease.
+        state.running = 1;
+        state.busy_until = now + 120 * second;
+        assert_eq!(state.deadline(&limits), Deadline::Close(now + 10 * second));
+        state.lease = lease(now + 300 * second);
         assert_eq!(state.deadline(&limits), Deadline::Cut(now + 120 * second + FLUSH));
+        state.closing_since = Some(now + second);
+        assert_eq!(state.deadline(&limits), Deadline::Cut(now + 120 * second + FLUSH));
+        state.running = 0;
+        assert_eq!(state.deadline(&limits), Deadline::Cut(now + second + FLUSH));
+    }
+
+    /// Requests that overlap leave no gap in which a clock could run out.
+    #[test]
+    fn a_connection_that_is_never_idle_is_closed_all_the_same() {
+        let limits = Limits::default();
+        let now = Instant::now();
+        let mut state = State {
+            lease: None,
+            running: 2,
+            busy_until: now + Duration::from_secs(3600),
+            idle_since: now,
+            ending: false,
+            closing_since: None,
+        };
+        assert_eq!(state.deadline(&limits), Deadline::Close(now + 2 * limits.attest));
+        state.ending = true;
+        assert_eq!(state.deadline(&limits), Deadline::Close(now));
     }
 }

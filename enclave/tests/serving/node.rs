@@ -15,7 +15,7 @@ use bastide_attestation::{
     Appraiser, AttestationResult, Commitment, Decision, EpochStatement, Evidence, PlatformEvidence, Receipt,
     Salt, SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
 };
-use bastide_attested_tls::{AttestedConnection, ConnectError, Connector, NodeAddress};
+use bastide_attested_tls::{AttestedConnection, ConnectError, Connector, LaneM, NodeAddress, SendError};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_enclave::Limits;
 use bastide_enclave::args::ListenAddress;
@@ -84,6 +84,7 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) life: Arc<Lifecycle>,
+    pub(crate) lane: LaneM,
     pub(crate) running: JoinHandle<Ended>,
 }
 
@@ -135,6 +136,7 @@ impl Node {
             address: ready.listen.parse().unwrap(),
             metrics: ready.metrics.parse().unwrap(),
             life: enclave.life(),
+            lane: enclave.lane(),
             running: tokio::spawn(enclave.run()),
         })
     }
@@ -191,20 +193,63 @@ impl Answer {
 }
 
 impl Client {
+    /// Asks for long answers, one after the other, until the node closes this
+    /// connection. Holds that none was cut. Returns how many there were.
+    pub(crate) async fn answers_until_closed(&mut self) -> usize {
+        let more = json!({"temperature": 2, "seed": 3, "max_tokens": 600, "stream": true});
+        let mut answered = 0;
+        while let Ok(answer) = self.try_chat(&ask("Tell me a story", &more)).await {
+            let body = String::from_utf8_lossy(&answer.body);
+            if answer.status == 200 {
+                let whole = body.contains("\"finish_reason\":\"") && !body.contains("\"error\"");
+                assert!(whole, "{body}");
+                answered += 1;
+            } else {
+                assert_eq!(
+                    (answer.status, answer.code().as_str()),
+                    (403, "attestation_required")
+                );
+            }
+        }
+        answered
+    }
+
+    /// Waits until the node has closed this connection.
+    pub(crate) async fn closed(&self) {
+        for _ in 0..1000 {
+            if !self.connection.is_usable() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the connection stayed open");
+    }
+
     pub(crate) async fn send(&mut self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.try_send(method, path, body.into()).await.unwrap()
+    }
+
+    async fn try_send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer, SendError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.into()))
+            .body(Full::new(body))
             .unwrap();
-        let response = self.connection.send(request).await.unwrap();
+        let response = self.connection.send(request).await?;
         let (head, body) = response.into_parts();
-        Answer {
+        let body = body.collect().await.map_err(SendError::Interrupted)?;
+        Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: body.collect().await.unwrap().to_bytes(),
-        }
+            body: body.to_bytes(),
+        })
+    }
+
+    /// As [`Self::chat`], on a connection that may be closed by now.
+    pub(crate) async fn try_chat(&mut self, body: &Value) -> Result<Answer, SendError> {
+        self.try_send(Method::POST, "/v1/chat/completions", body.to_string().into())
+            .await
     }
 
     pub(crate) async fn chat(&mut self, body: &Value) -> Answer {

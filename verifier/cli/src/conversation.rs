@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bastide_attestation::{Receipt, Salt};
-use bastide_attested_tls::{AttestedConnection, NodeAddress, SendError};
+use bastide_attestation::{Receipt, Salt, Verdict};
+use bastide_attested_tls::{AttestedPool, NodeAddress, PoolError, PooledConnection};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body, Frame, Incoming};
@@ -29,14 +29,12 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(120);
 /// Code of an answer that was cut because nobody reads it. Its receipt did not come.
 pub(crate) const OUTPUT_CLOSED: &str = "output.closed";
 const MAX_ERROR_BYTES: usize = 64 * 1024;
-/// Nothing of the request was written in these attempts.
-const ATTEMPTS: usize = 3;
 
-/// A node, the messages so far, and the connection if there is one.
+/// Connections to a node, and the one that the last answer came over.
 pub(crate) struct Conversation {
     gate: Gate,
-    node: NodeAddress,
-    connection: Option<AttestedConnection>,
+    pool: AttestedPool,
+    connection: Option<PooledConnection>,
     model: Option<String>,
     save: Option<PathBuf>,
 }
@@ -65,34 +63,39 @@ impl From<Fault> for NoTurn {
     }
 }
 
-impl From<Box<Refusal>> for NoTurn {
-    fn from(refusal: Box<Refusal>) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
 impl Conversation {
     /// A conversation that has not begun.
     pub(crate) fn new(gate: Gate, node: NodeAddress, model: Option<String>, save: Option<PathBuf>) -> Self {
         Self {
+            pool: gate.pool(vec![node], None),
             gate,
-            node,
             connection: None,
             model,
             save,
         }
     }
 
-    /// The attested connection; a new one if there is none or its lease is over.
+    /// Connects, unless there is a connection that counts, and says what stands
+    /// behind it.
     ///
     /// # Errors
-    /// [`Refusal`] if the node was not admitted.
-    pub(crate) async fn connection(&mut self) -> Result<&mut AttestedConnection, Box<Refusal>> {
-        let connection = match self.connection.take() {
-            Some(connection) if connection.is_usable() => connection,
-            _ => self.gate.connect(&self.node).await?,
+    /// [`NoTurn`] if the node was not admitted.
+    pub(crate) async fn verdict(&mut self) -> Result<Verdict, NoTurn> {
+        let connection = self.pool.take().await.map_err(|error| self.no_turn(&error))?;
+        let verdict = connection.result().verdict.clone();
+        connection.done();
+        Ok(verdict)
+    }
+
+    fn no_turn(&self, error: &PoolError) -> NoTurn {
+        let refusal = match error {
+            PoolError::NoNode(failures) => self.gate.refusals(failures).into_iter().next(),
+            _ => None,
         };
-        Ok(self.connection.insert(connection))
+        refusal.map_or_else(
+            || Fault::unavailable(error.code(), with_causes(error)).into(),
+            NoTurn::Refused,
+        )
     }
 
     /// Asks, hands on each piece of text as it comes, and returns the answer
@@ -134,27 +137,13 @@ impl Conversation {
     }
 
     async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, NoTurn> {
-        for _ in 1..ATTEMPTS {
-            match self.try_send(method.clone(), path, body.clone()).await? {
-                Ok(response) => return Ok(response),
-                Err(error) if error.nothing_written() => self.connection = None,
-                Err(error) => return Err(send_fault(&error).into()),
-            }
-        }
-        match self.try_send(method, path, body).await? {
-            Ok(response) => Ok(response),
-            Err(error) => Err(send_fault(&error).into()),
-        }
-    }
-
-    async fn try_send(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Result<Response<Incoming>, SendError>, NoTurn> {
+        // What was not given back is not to be used again.
+        self.connection = None;
         let request = request(method, path, body).map_err(NoTurn::Fault)?;
-        Ok(self.connection().await?.send(request).await)
+        let sent = self.pool.send(request).await;
+        let (connection, response) = sent.map_err(|error| self.no_turn(&error))?;
+        self.connection = Some(connection);
+        Ok(response)
     }
 
     async fn first_model(&mut self) -> Result<String, NoTurn> {
@@ -199,6 +188,9 @@ impl Conversation {
         let (receipt, salt) =
             receipt_check::decode(&whole.receipt, &whole.salt).map_err(|fault| receipt_fault(&fault))?;
         let kept = self.vouch(&receipt, &salt, request, whole.committed())?;
+        if let Some(connection) = self.connection.take() {
+            connection.done();
+        }
         Ok(Turn { text, receipt, kept })
     }
 
@@ -218,10 +210,13 @@ impl Conversation {
             request,
             response,
         };
-        receipt_check::require(receipt, connection.result(), connection.nonce(), &bodies)
+        // Beside a renewal, a request may have been answered under the new attestation.
+        let renewed = connection.attestation_for(&receipt.claims().nonce);
+        let attestation = renewed.as_deref().unwrap_or_else(|| connection.attestation());
+        receipt_check::require(receipt, attestation.result(), attestation.nonce(), &bodies)
             .map_err(|fault| receipt_fault(&fault))?;
         let kept = Kept {
-            evidence: connection.evidence(),
+            evidence: attestation.evidence(),
             receipt,
             salt,
             request,
@@ -315,10 +310,6 @@ fn api_error(status: Option<StatusCode>, error: &Value) -> ApiFault {
         fault,
         param: error["param"].as_str().map(str::to_owned),
     }
-}
-
-fn send_fault(error: &SendError) -> Fault {
-    Fault::unavailable(error.code(), with_causes(error))
 }
 
 fn stream_fault(fault: &StreamFault) -> Fault {

@@ -4,8 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attestation::{Basis, Check, Decision, Status, UnixTime, VERDICT_SCHEMA, Verdict};
-use bastide_attested_tls::{AttestedConnection, ConnectError, Connector, NodeAddress, Timeouts};
+use bastide_attestation::{
+    Appraiser, AttestationResult, Basis, Check, Decision, Evidence, SessionExpectation, Status, UnixTime,
+    Untrusted, VERDICT_SCHEMA, Verdict,
+};
+use bastide_attested_tls::{
+    AttestedConnection, AttestedPool, ConnectError, Connector, NodeAddress, NodeFailure, PoolLimits,
+    PoolObserver, Timeouts,
+};
 use bastide_verifier::{Policy, Verifier};
 
 use crate::clock;
@@ -23,7 +29,27 @@ pub(crate) struct Gate {
     connector: Connector,
     policy: String,
     policy_digest: String,
+}
+
+/// A verifier that admits simulated hardware only with the person's permission
+/// beside the policy's. Part of the appraisal, so that there is no attested
+/// connection without it, in no pool and no cache.
+struct Permit {
+    verifier: Verifier,
     allow_simulated: bool,
+}
+
+impl Appraiser for Permit {
+    fn appraise(
+        &self,
+        evidence: &Untrusted<Evidence>,
+        session: &SessionExpectation,
+        now: UnixTime,
+    ) -> Result<AttestationResult, Box<Verdict>> {
+        let result = Appraiser::appraise(&self.verifier, evidence, session, now)?;
+        let verdict = permit(result.verdict, self.allow_simulated)?;
+        Ok(AttestationResult { verdict, ..result })
+    }
 }
 
 /// Why a node was not admitted. Nothing of the user's was sent to it.
@@ -49,11 +75,14 @@ impl Gate {
             request_head: REQUEST_HEAD,
             ..Timeouts::default()
         };
+        let appraiser = Permit {
+            verifier: Verifier::new(policy),
+            allow_simulated,
+        };
         Self {
-            connector: Connector::new(Arc::new(Verifier::new(policy))).with_timeouts(timeouts),
+            connector: Connector::new(Arc::new(appraiser)).with_timeouts(timeouts),
             policy: name,
             policy_digest: digest,
-            allow_simulated,
         }
     }
 
@@ -67,26 +96,30 @@ impl Gate {
     /// # Errors
     /// [`Refusal`]; the connection is closed.
     pub(crate) async fn connect(&self, node: &NodeAddress) -> Result<AttestedConnection, Box<Refusal>> {
-        match self.connector.connect(node).await {
-            Ok(connection) => match permit(connection.result().verdict.clone(), self.allow_simulated) {
-                Ok(_) => Ok(connection),
-                Err(verdict) => Err(Box::new(Refusal {
-                    node: node.clone(),
-                    code: SIMULATED_NOT_ALLOWED,
-                    exit: exit::REJECTED,
-                    verdict,
-                    evidence: Some(connection.evidence().to_vec()),
-                })),
-            },
-            Err(error) => Err(Box::new(self.refusal(node, error))),
-        }
+        let connected = self.connector.connect(node).await;
+        connected.map_err(|error| Box::new(self.refusal(node, &error)))
     }
 
-    fn refusal(&self, node: &NodeAddress, error: ConnectError) -> Refusal {
+    /// A pool of connections that this gate admits.
+    pub(crate) fn pool(
+        &self,
+        nodes: Vec<NodeAddress>,
+        observer: Option<Arc<dyn PoolObserver>>,
+    ) -> AttestedPool {
+        AttestedPool::observed(self.connector.clone(), nodes, PoolLimits::default(), observer)
+    }
+
+    /// Why each node gave no connection.
+    pub(crate) fn refusals(&self, failures: &[NodeFailure]) -> Vec<Box<Refusal>> {
+        let refusal = |failure: &NodeFailure| Box::new(self.refusal(&failure.node, &failure.error));
+        failures.iter().map(refusal).collect()
+    }
+
+    /// Why a node gave no connection.
+    pub(crate) fn refusal(&self, node: &NodeAddress, error: &ConnectError) -> Refusal {
         let (code, exit) = (error.code(), error.exit_code());
-        let reason = with_causes(&error);
         let (verdict, evidence) = match error {
-            ConnectError::Refused { verdict, evidence } => (verdict, Some(evidence)),
+            ConnectError::Refused { verdict, evidence } => (verdict.clone(), Some(evidence.clone())),
             _ => {
                 let decision = match exit {
                     exit::REJECTED => Decision::Rejected,
@@ -94,7 +127,7 @@ impl Gate {
                     exit::MALFORMED => Decision::Malformed,
                     _ => Decision::Undecided,
                 };
-                let verdict = without_evidence(decision, code, reason, clock::now());
+                let verdict = without_evidence(decision, code, with_causes(error), clock::now());
                 let verdict = Verdict {
                     policy: self.policy.clone(),
                     policy_digest: self.policy_digest.clone(),

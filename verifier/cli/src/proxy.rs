@@ -11,6 +11,7 @@ mod pool;
 mod relay;
 mod server;
 mod service;
+mod write_limit;
 
 pub(crate) use pool::Pool;
 pub(crate) use server::{Server, loopback};

@@ -19,6 +19,8 @@ pub enum State {
     Tls,
     /// The challenge was sent or is being sent; the evidence has not come.
     Attest,
+    /// The same again, on a connection that was attested before.
+    Renew,
 }
 
 impl fmt::Display for State {
@@ -27,6 +29,7 @@ impl fmt::Display for State {
             Self::Tcp => "tcp connect",
             Self::Tls => "tls handshake",
             Self::Attest => "attest exchange",
+            Self::Renew => "renewal of the attestation",
         })
     }
 }
@@ -44,6 +47,9 @@ pub enum ConnectError {
     /// The TLS handshake failed.
     #[error("the TLS handshake with the node failed; it must offer TLS 1.3 and X25519MLKEM768 or X25519")]
     Tls(#[source] io::Error),
+    /// The node's certificate is not what the rules of this client ask for.
+    #[error("the node's certificate is not one for its name under a root that this client trusts")]
+    Certificate(#[source] io::Error),
     /// The node did not agree on TLS 1.3.
     #[error("the node did not agree on TLS 1.3; an older version can't be attested")]
     NotTls13,
@@ -71,8 +77,8 @@ pub enum ConnectError {
         /// The `content-type` that came; empty if none did.
         got: String,
     },
-    /// The node answered something that is not HTTP/1.1.
-    #[error("the node is not attested: its answer is not HTTP/1.1")]
+    /// The node answered something that is not HTTP.
+    #[error("the node is not attested: its answer is not HTTP")]
     NotHttp,
     /// The evidence has more bytes than an envelope may have.
     #[error("the evidence has more than {MAX_ENVELOPE_BYTES} bytes")]
@@ -92,6 +98,18 @@ pub enum ConnectError {
     /// The evidence can't be read.
     #[error("the node's evidence can't be read")]
     Malformed(#[source] EvidenceError),
+    /// The node signed for a statement instead of giving evidence, and this
+    /// client did not ask it to: it has seen no fresh report of that boot.
+    #[error(
+        "the node gave a session signature (lane K) where only a fresh report counts (lane M): this client has \
+         seen no report of it in the last 300 s"
+    )]
+    LaneKNotAllowed,
+    /// The node's signature is not by the key of the statement that this client knows.
+    #[error(
+        "the node's session signature (lane K) is not by the key of the statement that this client appraised"
+    )]
+    LaneKSignature,
     /// The evidence was appraised and not accepted.
     #[error("the node's evidence was not accepted{}", reason(.verdict))]
     Refused {
@@ -126,7 +144,11 @@ impl ConnectError {
             Self::Tls(_) => "session.tls",
             Self::NotTls13 => "session.not_tls13",
             Self::Resumed => "session.resumed",
+            Self::Session(SessionFault::KeyExchange) => "session.key_exchange",
             Self::Session(_) => "session.not_bindable",
+            Self::Certificate(_) => "session.certificate",
+            Self::LaneKNotAllowed => "session.lane_k_not_allowed",
+            Self::LaneKSignature => "session.lane_k_signature",
             Self::NoEndpoint { .. } | Self::ContentType { .. } | Self::NotHttp => "session.not_attested",
             Self::Unavailable { .. } => "session.unavailable",
             Self::Closed { .. } => "session.closed",
@@ -146,6 +168,9 @@ impl ConnectError {
             | Self::NotTls13
             | Self::Resumed
             | Self::Session(_)
+            | Self::Certificate(_)
+            | Self::LaneKNotAllowed
+            | Self::LaneKSignature
             | Self::NoEndpoint { .. }
             | Self::ContentType { .. }
             | Self::NotHttp => Decision::Rejected.exit_code(),
@@ -171,7 +196,7 @@ impl ConnectError {
         }
     }
 
-    pub(crate) fn of_handshake(error: io::Error) -> Self {
+    pub(crate) fn of_handshake(error: io::Error, asks_for_names: bool) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
@@ -188,6 +213,7 @@ impl ConnectError {
                 Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
                     Self::Session(SessionFault::Alpn)
                 }
+                Some(rustls::Error::InvalidCertificate(_)) if asks_for_names => Self::Certificate(error),
                 _ => Self::Tls(error),
             },
         }

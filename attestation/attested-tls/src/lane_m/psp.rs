@@ -92,6 +92,7 @@ impl Psp {
             work,
             facts,
             generation,
+            answering,
         } = turn;
         let prepared = match work {
             Work::Batch(leaves) => Batch::new(&leaves).map(|batch| (batch, self.current_gpus())),
@@ -132,6 +133,7 @@ impl Psp {
         self.queue.log().append(logged);
         let standing = Standing {
             generation,
+            answering,
             gpu_epoch: gpus.number,
         };
         match report {

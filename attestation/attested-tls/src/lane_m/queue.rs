@@ -83,6 +83,7 @@ pub(super) struct Turn {
     pub(super) work: Work,
     pub(super) facts: EnclaveFacts,
     pub(super) generation: u64,
+    pub(super) answering: u64,
 }
 
 /// How things are when a report has ended.
@@ -107,7 +108,10 @@ struct State {
     /// When the report that is being made was asked for.
     asked: Option<Instant>,
     facts: EnclaveFacts,
+    /// Of all that is stated.
     generation: u64,
+    /// Of what answers, and not of keys that may be replaced while it does.
+    answering: u64,
     /// Why the lane is unattestable. Never cleared.
     fault: Option<String>,
     closed: bool,
@@ -148,6 +152,7 @@ impl Queue {
                 asked: None,
                 facts,
                 generation: 0,
+                answering: 0,
                 fault: None,
                 closed: false,
             }),
@@ -281,8 +286,10 @@ impl Queue {
         self.lock().facts.clone()
     }
 
-    pub(super) fn generation(&self) -> u64 {
-        self.lock().generation
+    /// That of all that is stated, and that of what answers.
+    pub(super) fn generation(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.generation, state.answering)
     }
 
     /// The key of lane K, while the lane is healthy and this is the generation.
@@ -303,8 +310,9 @@ impl Queue {
         if facts == state.facts {
             return state.generation;
         }
+        let answers = !facts.answers_as(&state.facts);
         state.facts = facts;
-        let generation = state.next_generation();
+        let generation = state.next_generation(answers);
         drop(state);
         self.begin_generation();
         generation
@@ -312,7 +320,7 @@ impl Queue {
 
     /// What was stated of GPUs is over.
     pub(super) fn interrupt(&self) {
-        self.lock().next_generation();
+        self.lock().next_generation(true);
         self.begin_generation();
     }
 
@@ -394,6 +402,7 @@ impl Queue {
             work,
             facts: state.facts.clone(),
             generation: state.generation,
+            answering: state.answering,
         }
     }
 
@@ -529,10 +538,19 @@ fn push(line: &mut VecDeque<Waiter>, waiter: Waiter) {
     line.push_back(waiter);
 }
 
+impl EnclaveFacts {
+    /// Whether what answers is the same.
+    fn answers_as(&self, other: &Self) -> bool {
+        let of = |facts: &Self| (facts.receipt_key, facts.model, facts.configuration, facts.debug);
+        of(self) == of(other)
+    }
+}
+
 impl State {
     /// Whatever was stated before is over, and somebody should say so.
-    fn next_generation(&mut self) -> u64 {
+    fn next_generation(&mut self, answers: bool) -> u64 {
         self.generation += 1;
+        self.answering += u64::from(answers);
         self.forced = true;
         self.generation
     }

@@ -118,10 +118,7 @@ mod tests {
         };
         let stated = Stated {
             made: Instant::now(),
-            standing: Standing {
-                generation: 0,
-                gpu_epoch: 0,
-            },
+            standing: Standing::default(),
             sent: Sent::new(&endorsements, None),
         };
         let mut recent = Recent::default();

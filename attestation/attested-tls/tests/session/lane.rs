@@ -563,6 +563,10 @@ async fn a_change_of_what_is_stated_ends_the_session_key_s_word_for_older_statem
                 .signature
                 .verifies(&key, &binder(4), &after.statement_digest)
         );
+        let keys_alone = epoch_of(&before).model == epoch_of(&after).model
+            && epoch_of(&before).configuration == epoch_of(&after).configuration;
+        assert_eq!(lane.answers(&before.standing), keys_alone);
+        assert!(!lane.holds(&before.standing) && lane.holds(&after.standing));
         let changed = epoch_of(&before);
         let now = epoch_of(&after);
         assert_ne!(
@@ -630,6 +634,7 @@ async fn t13_what_happens_to_gpus_ends_the_session_key_s_word() {
     assert_eq!(lane.sign(&request, &binder(2)), None);
     lane.signal().interrupted();
     assert_eq!(lane.generation(), 1);
+    assert!(!lane.answers(&second.standing));
     until(|| lane.counters().epochs == 3).await;
     assert_eq!(attester.stated()[2].gpu_digest, None);
     *gpus.snapshot.lock().unwrap() = gpu_epoch(2);

@@ -55,13 +55,15 @@ const FAMILIES: [&str; 19] = [
     "stream",
 ];
 /// Texts of that form that are no codes.
-const NO_CODES: [&str; 8] = [
+const NO_CODES: [&str; 10] = [
     "credential.cose",
     "endorsements.sha256",
     "evidence.cmw",
     "receipt.cose",
     "result.cose",
+    "session.certificate",
     "session.debug",
+    "session.key_exchange",
     "session.report_data",
     "session.statement",
 ];

@@ -109,8 +109,7 @@ async fn converse(
     console: &Console,
 ) -> Result<(), NoTurn> {
     let what = format!("waiting for {node} to prove itself");
-    let connection = progress::shown(console, &what, conversation.connection()).await?;
-    let verdict = connection.result().verdict.clone();
+    let verdict = progress::shown(console, &what, conversation.verdict()).await?;
     if verdict.simulated {
         console.warn(&console.err().warn(verdict_view::SIMULATED));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bastide_attested_tls::AttestedConnection;
+use bastide_attested_tls::PooledConnection;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming};
@@ -32,12 +32,13 @@ const PIECES: usize = 16;
 /// Body of an answer to a local client.
 pub(super) type AnswerBody = Either<Full<Bytes>, Pieces>;
 
-/// A request that a node has begun to answer. Dropping it closes the connection.
+/// A request that a node has begun to answer. Dropping it, with the answer's
+/// body, ends the connection or the stream.
 pub(super) struct Exchange {
     pub(super) service: Arc<Service>,
     pub(super) number: u64,
     pub(super) route: Route,
-    pub(super) connection: AttestedConnection,
+    pub(super) connection: PooledConnection,
     /// The request's exact bytes.
     pub(super) request: Bytes,
     /// Counts this request among those being answered, until it is done.
@@ -49,10 +50,18 @@ pub(super) struct Exchange {
 #[error("the answer was cut")]
 pub(super) struct Cut;
 
-type Piece = Result<Bytes, Cut>;
+/// What a body is made of.
+enum Piece {
+    Data(Bytes),
+    /// The end. A body that ends without it was cut.
+    End,
+}
 
 /// A body that comes in pieces, or is cut.
-pub(super) struct Pieces(mpsc::Receiver<Piece>);
+pub(super) struct Pieces {
+    pieces: mpsc::Receiver<Piece>,
+    ended: bool,
+}
 
 impl Body for Pieces {
     type Data = Bytes;
@@ -62,9 +71,21 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        self.0
-            .poll_recv(context)
-            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let piece = std::task::ready!(self.pieces.poll_recv(context));
+        Poll::Ready(match piece {
+            Some(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Piece::End) => {
+                self.ended = true;
+                None
+            }
+            None => {
+                self.ended = true;
+                Some(Err(Cut))
+            }
+        })
     }
 }
 
@@ -80,10 +101,11 @@ pub(super) async fn relay(
     let mut headers = exchange.headers(&head.headers);
     let completes = owes_receipt(exchange.route, head.status);
     if completes && is_event_stream(&head.headers) {
-        let (sender, receiver) = mpsc::channel(PIECES);
+        let (sender, pieces) = mpsc::channel(PIECES);
         let tasks = exchange.service.tasks().clone();
         tasks.spawn(stream(exchange, body, sender));
-        return Ok(with(head.status, headers, Either::Right(Pieces(receiver))));
+        let pieces = Pieces { pieces, ended: false };
+        return Ok(with(head.status, headers, Either::Right(pieces)));
     }
     let body = read_whole(body).await?;
     if completes {
@@ -187,15 +209,15 @@ impl Exchange {
             request: &self.request,
             response,
         };
-        receipt_check::require(
-            &receipt,
-            self.connection.result(),
-            self.connection.nonce(),
-            &bodies,
-        )?;
+        // Beside a renewal, a request may have been answered under the new attestation.
+        let renewed = self.connection.attestation_for(&receipt.claims().nonce);
+        let attestation = renewed
+            .as_deref()
+            .unwrap_or_else(|| self.connection.attestation());
+        receipt_check::require(&receipt, attestation.result(), attestation.nonce(), &bodies)?;
         if let Some(folder) = self.service.save() {
             let kept = Kept {
-                evidence: self.connection.evidence(),
+                evidence: attestation.evidence(),
                 receipt: &receipt,
                 salt: &salt,
                 request: &self.request,
@@ -215,7 +237,7 @@ impl Exchange {
         self.service
             .log(self.number, &format!("answer of {bytes} bytes complete"));
         drop(self.turn);
-        self.service.pool().give_back(self.connection);
+        self.connection.done();
     }
 }
 
@@ -232,7 +254,8 @@ async fn stream(exchange: Exchange, body: Incoming, client: mpsc::Sender<Piece>)
         Ok(whole) => {
             let tail = Bytes::copy_from_slice(whole.held_back());
             let bytes = whole.committed().len();
-            if client.send(Ok(tail)).await.is_ok() {
+            let sent = client.send(Piece::Data(tail)).await;
+            if sent.is_ok() && client.send(Piece::End).await.is_ok() {
                 exchange.done(bytes);
             }
         }
@@ -242,10 +265,9 @@ async fn stream(exchange: Exchange, body: Incoming, client: mpsc::Sender<Piece>)
                 .warn(exchange.number, &format!("stream cut: {}", error.code));
             // Closing the connection comes first: nothing more may follow on it.
             drop(exchange);
-            if client.send(Ok(error.event())).await.is_ok() {
+            if client.send(Piece::Data(error.event())).await.is_ok() {
                 // A cut drops what is not written yet: let the event go first.
                 tokio::time::sleep(BEFORE_CUT).await;
-                let _ = client.send(Err(Cut)).await;
             }
         }
     }
@@ -266,7 +288,12 @@ async fn pass(
         let Ok(bytes) = frame.into_data() else { continue };
         let range = stream.push(&bytes).map_err(|fault| stream_error(&fault))?;
         let events = stream.bytes().get(range).unwrap_or_default();
-        if !events.is_empty() && client.send(Ok(Bytes::copy_from_slice(events))).await.is_err() {
+        if !events.is_empty()
+            && client
+                .send(Piece::Data(Bytes::copy_from_slice(events)))
+                .await
+                .is_err()
+        {
             // The caller sees that the client is gone.
             return std::future::pending().await;
         }
@@ -280,7 +307,25 @@ async fn pass(
 
 #[cfg(test)]
 mod tests {
-    use super::{Route, StatusCode, owes_receipt};
+    use super::{Piece, Pieces, Route, StatusCode, owes_receipt};
+    use bytes::Bytes;
+    use http_body_util::BodyExt as _;
+    use tokio::sync::mpsc;
+
+    #[tokio::test]
+    async fn a_body_without_an_end_is_cut() {
+        for ends in [true, false] {
+            let (sender, pieces) = mpsc::channel(2);
+            sender.send(Piece::Data(Bytes::from_static(b"a"))).await.unwrap();
+            if ends {
+                sender.send(Piece::End).await.unwrap();
+            }
+            drop(sender);
+            let body = Pieces { pieces, ended: false };
+            let whole = body.collect().await.map(|body| body.to_bytes());
+            assert_eq!(whole.is_ok(), ends);
+        }
+    }
 
     #[test]
     fn whatever_a_client_takes_for_a_completion_owes_a_receipt() {

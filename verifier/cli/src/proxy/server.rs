@@ -16,10 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::service::Service;
+use super::write_limit::WriteLimit;
 
 const MAX_CONNECTIONS: usize = 256;
 /// For a request's head, and for an idle connection until its next request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest that a client may leave what was written to it unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// How long answers may go on after the order to stop.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -88,7 +91,7 @@ async fn serve(socket: TcpStream, service: Arc<Service>, stop: CancellationToken
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(socket), answer);
+        .serve_connection(TokioIo::new(WriteLimit::new(socket, WRITE_TIMEOUT)), answer);
     let mut connection = pin!(connection);
     // What a local client did wrong on its socket is its own affair.
     tokio::select! {

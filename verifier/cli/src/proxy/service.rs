@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bastide_attested_tls::{AttestedConnection, SendError};
+use bastide_attested_tls::{PoolError, PooledConnection, SendError};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::ApiError;
 use super::origin;
-use super::pool::Pool;
+use super::pool::{NoAnswer, Pool};
 use super::relay::{AnswerBody, Exchange, relay};
 use crate::console::Console;
 use crate::conversation::{COMPLETIONS, MODELS, request as node_request};
@@ -26,8 +26,6 @@ const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests that are answered at the same time.
 const MAX_REQUESTS: usize = 64;
-/// Times that a request is begun on another connection because nothing of it was written.
-const ATTEMPTS: usize = 3;
 
 /// What answers requests.
 #[derive(Debug)]
@@ -76,7 +74,7 @@ impl Service {
     }
 
     /// Answers a request. Dropping the future closes the connection to the
-    /// node, which tells it to stop.
+    /// node, or the stream on it, which tells it to stop.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
@@ -141,44 +139,38 @@ impl Service {
         relay(exchange, response).await
     }
 
-    /// Sends over the first connection that takes the request. It is sent
-    /// again only where nothing of it was written.
+    /// Sends over a connection that the policy admitted.
     async fn send(
         &self,
         method: &Method,
         route: Route,
         body: &Bytes,
-    ) -> Result<(AttestedConnection, Response<Incoming>), ApiError> {
+    ) -> Result<(PooledConnection, Response<Incoming>), ApiError> {
         let path = match route {
             Route::Models => MODELS,
             Route::Completion => COMPLETIONS,
         };
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            let mut connection = self
-                .pool
-                .take()
-                .await
-                .map_err(|refusals| ApiError::no_node(&refusals))?;
-            let request = node_request(method.clone(), path, body.clone()).map_err(|fault| {
-                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, fault.code, fault.message)
-            })?;
-            match connection.send(request).await {
-                Ok(response) => return Ok((connection, response)),
-                Err(error) if error.nothing_written() => last = Some(error),
-                Err(error) => return Err(send_error(&error)),
-            }
-        }
-        Err(last.as_ref().map_or_else(|| ApiError::no_node(&[]), send_error))
+        let request = node_request(method.clone(), path, body.clone())
+            .map_err(|fault| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, fault.code, fault.message))?;
+        self.pool.send(request).await.map_err(|error| match error {
+            NoAnswer::Refused(refusals) => ApiError::no_node(&refusals),
+            NoAnswer::Failed(error) => send_error(&error),
+        })
     }
 }
 
-fn send_error(error: &SendError) -> ApiError {
-    let status = match error {
-        SendError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
-        _ => StatusCode::BAD_GATEWAY,
+fn send_error(error: &PoolError) -> ApiError {
+    let (status, retry_after) = match error {
+        PoolError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
+        PoolError::Send(error) if matches!(**error, SendError::TimedOut { .. }) => {
+            (StatusCode::GATEWAY_TIMEOUT, None)
+        }
+        _ => (StatusCode::BAD_GATEWAY, None),
     };
-    ApiError::new(status, error.code(), error.to_string())
+    ApiError {
+        retry_after,
+        ..ApiError::new(status, error.code(), error.to_string())
+    }
 }
 
 fn route(method: &Method, path: &str) -> Result<Route, ApiError> {

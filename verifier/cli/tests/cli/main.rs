@@ -11,6 +11,7 @@ mod inspect;
 mod measure;
 mod policy;
 mod process;
+mod proxied;
 mod proxy;
 mod receipt;
 mod schema;

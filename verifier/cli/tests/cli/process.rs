@@ -76,6 +76,9 @@ allow_simulated = false
 [roots]
 amd = ["{product}"]
 
+[session]
+key_exchange = "any"
+certificate = "any"
 [snp]
 products = ["{product}"]
 report_versions = [3, 5]

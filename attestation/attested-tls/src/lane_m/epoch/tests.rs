@@ -22,6 +22,7 @@ fn sessions(count: usize) -> Vec<Leaf> {
 
 const STANDING: Standing = Standing {
     generation: 1,
+    answering: 0,
     gpu_epoch: 0,
 };
 
