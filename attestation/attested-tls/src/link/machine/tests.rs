@@ -3,6 +3,7 @@
 use super::*;
 use bastide_attestation::ManifestDigest;
 use bastide_attestation::PipelineId;
+use bastide_attestation::binding::link_confirm;
 use zeroize::Zeroizing;
 
 pub(super) fn secret(byte: u8) -> ExporterSecret {
