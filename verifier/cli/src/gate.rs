@@ -9,10 +9,10 @@ use bastide_attestation::{
     Untrusted, VERDICT_SCHEMA, Verdict,
 };
 use bastide_attested_tls::{
-    AttestedConnection, AttestedPool, ConnectError, Connector, NodeAddress, NodeFailure, PoolLimits,
-    PoolObserver, Timeouts,
+    AttestedConnection, AttestedPool, ConnectError, Connector, KeyExchange, NodeAddress, NodeFailure,
+    PoolLimits, PoolObserver, ServerNames, SessionRules, Timeouts, TrustRoots,
 };
-use bastide_verifier::{Policy, Verifier};
+use bastide_verifier::{Policy, ServerCertificate, Verifier};
 
 use crate::clock;
 use crate::exit;
@@ -77,12 +77,15 @@ impl Gate {
             request_head: REQUEST_HEAD,
             ..Timeouts::default()
         };
+        let rules = session_rules(&policy);
         let appraiser = Permit {
             verifier: Verifier::new(policy),
             allow_simulated,
         };
         Self {
-            connector: Connector::new(Arc::new(appraiser)).with_timeouts(timeouts),
+            connector: Connector::new(Arc::new(appraiser))
+                .with_timeouts(timeouts)
+                .with_session_rules(rules),
             policy: name,
             policy_digest: digest,
             ledger: Recorder::off(),
@@ -144,8 +147,8 @@ impl Gate {
     }
 
     /// Why each node gave no connection.
-    pub(crate) fn refusals(&self, failures: &[NodeFailure]) -> Vec<Box<Refusal>> {
-        let refusal = |failure: &NodeFailure| Box::new(self.refusal(&failure.node, &failure.error));
+    pub(crate) fn refusals(&self, failures: &[NodeFailure]) -> Vec<Refusal> {
+        let refusal = |failure: &NodeFailure| self.refusal(&failure.node, &failure.error);
         failures.iter().map(refusal).collect()
     }
 
@@ -199,6 +202,21 @@ impl PoolObserver for Keeper {
         if let Some(next) = &self.next {
             next.failed(node, error);
         }
+    }
+}
+
+/// What the policy's `[session]` section asks of TLS.
+fn session_rules(policy: &Policy) -> SessionRules {
+    let asked = policy.session();
+    SessionRules {
+        key_exchange: match asked.key_exchange {
+            bastide_verifier::KeyExchange::PostQuantum => KeyExchange::PostQuantumOnly,
+            bastide_verifier::KeyExchange::Any => KeyExchange::PostQuantumPreferred,
+        },
+        names: match asked.certificate {
+            ServerCertificate::Any => ServerNames::EvidenceDecides,
+            ServerCertificate::WebPki => ServerNames::WebPki(TrustRoots::web()),
+        },
     }
 }
 
