@@ -79,7 +79,8 @@ async fn pending(node: &Arc<Node>) -> Arc<Session> {
         .await
         .unwrap();
     let (_, binding) = accepted.into_parts();
-    Session::new(Arc::clone(node), binding)
+    let guest = node.admission.arrive(None, std::time::Instant::now()).unwrap();
+    Session::new(Arc::clone(node), binding, guest)
 }
 
 struct Plain(SendRequest<Full<Bytes>>);

@@ -4,8 +4,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    appraise, chat, credential, endorsements, explain, inspect, key, measure, policy, proxy, receipt, result,
-    verify,
+    appraise, chat, credential, endorsements, explain, inspect, key, ledger, measure, policy, proxy, receipt,
+    result, verify,
 };
 use crate::console::{Console, OutputArgs};
 use crate::exit;
@@ -44,6 +44,7 @@ enum Command {
     Chat(chat::Arguments),
     Proxy(proxy::Arguments),
     Receipt(receipt::Arguments),
+    Ledger(ledger::Arguments),
     Inspect(inspect::Arguments),
     Endorsements(endorsements::Arguments),
     Policy(policy::Arguments),
@@ -66,6 +67,7 @@ impl Arguments {
             Command::Chat(arguments) => chat::run(arguments, console),
             Command::Proxy(arguments) => proxy::run(arguments, console),
             Command::Receipt(arguments) => receipt::run(&arguments, console),
+            Command::Ledger(arguments) => ledger::run(&arguments, console),
             Command::Inspect(arguments) => inspect::run(&arguments, console),
             Command::Endorsements(arguments) => endorsements::run(&arguments, console),
             Command::Policy(arguments) => policy::run(&arguments, console),

@@ -7,6 +7,7 @@ pub(crate) mod endorsements;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod ledger;
 pub(crate) mod measure;
 pub(crate) mod policy;
 pub(crate) mod proxy;

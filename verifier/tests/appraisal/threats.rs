@@ -89,7 +89,7 @@ fn t10_reports_and_chains_of_two_gpus_do_not_mix() {
         chain: other.devices[0].chain.clone(),
     };
     assert_ne!(sha256(&[&mixed.part().evidence]), sha256(&[&own.part().evidence]));
-    assert_eq!(code(&mixed, &mixed), Some("gpu.signature.invalid"));
+    assert_eq!(code(&mixed, &mixed), Some("gpu.report.signature"));
 }
 
 /// What stops a chip whose firmware is known to be broken: the floor, in the

@@ -33,7 +33,7 @@ fn is_code(word: &str) -> bool {
 
 /// First components of codes that this program prints; names of files and of
 /// checks look the same.
-const FAMILIES: [&str; 19] = [
+const FAMILIES: [&str; 20] = [
     "api",
     "credential",
     "endorsements",
@@ -42,6 +42,7 @@ const FAMILIES: [&str; 19] = [
     "input",
     "kds",
     "key",
+    "ledger",
     "link",
     "measure",
     "nvidia",
@@ -55,10 +56,11 @@ const FAMILIES: [&str; 19] = [
     "stream",
 ];
 /// Texts of that form that are no codes.
-const NO_CODES: [&str; 10] = [
+const NO_CODES: [&str; 11] = [
     "credential.cose",
     "endorsements.sha256",
     "evidence.cmw",
+    "ledger.redb",
     "receipt.cose",
     "result.cose",
     "session.certificate",
