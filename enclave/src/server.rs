@@ -5,8 +5,9 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | `accept` | the listeners and the number of connections |
+//! | `accept` | the listeners, and who is let in |
 //! | `connection` | one connection's task and its deadlines |
+//! | `head` | how long a request's head may take |
 //! | `session` | what is known of one connection: binding, lease, running request |
 //! | `route` | paths and methods, and what needs a lease |
 //! | `attest` | evidence for this connection |
@@ -22,6 +23,7 @@ mod body;
 mod chat;
 mod connection;
 mod epochs;
+mod head;
 mod limits;
 mod monitor;
 mod route;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use bastide_attestation::ManifestDigest;
 use bastide_attested_tls::{LaneM, ServerIdentity, Standing};
 
+use crate::admission::Admission;
 use crate::api::ApiError;
 use crate::drain::Lifecycle;
 use crate::gpus::{GpuState, Renewal};
@@ -69,6 +72,7 @@ impl ModelCard {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) limits: Limits,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) identity: ServerIdentity,
     pub(crate) lane: LaneM,
     pub(crate) model: ModelCard,

@@ -14,6 +14,7 @@ use bastide_attested_tls::{
 use tokio::net::TcpListener;
 use tokio::time::{interval, interval_at, sleep, timeout};
 
+use crate::admission::Admission;
 use crate::args::ListenAddress;
 use crate::clock;
 use crate::configuration::configuration_digest;
@@ -156,6 +157,7 @@ impl Enclave {
             simulated,
         );
         let node = Node {
+            admission: Admission::new(limits.admission.clone(), limits.connections, &metrics),
             limits,
             identity,
             lane,

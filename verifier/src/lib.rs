@@ -71,5 +71,7 @@ pub use policy_signature::{
     MAX_POLICY_SIGNATURES, MAX_POLICY_SIGNATURES_BYTES, POLICY_SIGNATURES_HEADER, PolicySignatureCheck,
     PolicySignatureError, PolicySignatures, PolicySigner, PolicySigners, policy_signing_input,
 };
-pub use recorded::{RecordedAzure, RecordedGpu, RecordedGpus, RecordedNras, RecordedQuote, RecordedSnp};
+pub use recorded::{
+    RecordedAppraisal, RecordedAzure, RecordedGpu, RecordedGpus, RecordedNras, RecordedQuote, RecordedSnp,
+};
 pub use rejection::Rejection;

@@ -11,6 +11,7 @@
 //! | [`AttestedConnection`] | the only thing a user's bytes can be written to |
 //! | [`AttestedPool`] | such connections to several nodes, shared, renewed, replaced |
 //! | [`EpochCache`] | epochs appraised a moment ago, so that only a proof is new |
+//! | [`LinkEndpoint`], [`AttestedLink`] | links between enclaves, attested both ways |
 //! | [`SealedConnector`], [`SealedKeys`] | both ends of sealed mode, where no exporter can be reached |
 //!
 //! Invariants of this crate:
@@ -40,6 +41,7 @@ mod address;
 mod client;
 mod identity;
 mod lane_m;
+mod link;
 mod peer_certificate;
 mod provider;
 mod sealed;
@@ -58,6 +60,10 @@ pub use identity::{IdentityError, ServerIdentity};
 pub use lane_m::{
     Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM, LaneSignal, NoSessionKey,
     SessionKey, SignedSession, Standing,
+};
+pub use link::{
+    AttestedLink, LinkEnd, LinkEndpoint, LinkError, LinkIdentity, LinkPeer, LinkSendError, LinkSender,
+    LinkState, LinkTerms, LinkTimes,
 };
 pub use sealed::{
     AnswerSealer, Carrier, CarrierError, NoKey, OpenError, Opened, SealedBody, SealedConnector, SealedError,

@@ -120,6 +120,14 @@ pub enum ApiError {
     /// Too many sessions wait for a report.
     #[error("too many sessions wait for evidence; try again on a new connection")]
     AttestBusy,
+    /// More attests came from one client than one may make.
+    #[error(
+        "attests come faster than one client or connection may make them; wait, and use a new connection"
+    )]
+    AttestLimited {
+        /// When another will be answered, seconds.
+        seconds: u32,
+    },
     /// No report could be had.
     #[error("the security processor gave no evidence; try again on a new connection, or another node")]
     AttestFailed,
@@ -166,6 +174,9 @@ pub enum ApiError {
     /// Too many generations run and wait.
     #[error("all generations are taken and the queue is full; try again")]
     Overloaded,
+    /// The queue is full, and this client has more in it than others.
+    #[error("the queue is full and others wait who have less in it than you; ask for less at once")]
+    ShareTaken,
     /// The enclave is about to stop.
     #[error("this enclave is stopping; use another node")]
     Draining,
@@ -221,6 +232,7 @@ impl ApiError {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::AttestLimited { .. } | Self::ShareTaken => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AttestBusy
             | Self::AttestFailed
@@ -254,6 +266,7 @@ impl ApiError {
             Self::AttestationRequired => "attestation_required",
             Self::AttestMalformed => "attest_malformed",
             Self::AttestBusy => "attest_busy",
+            Self::AttestLimited { .. } => "attest_limited",
             Self::AttestFailed => "attest_failed",
             Self::GpusNotAttested => "gpus_not_attested",
             Self::GpusUnavailable => "gpus_unavailable",
@@ -265,6 +278,7 @@ impl ApiError {
             Self::SealedReplay => "sealed_replay",
             Self::SealedBusy => "sealed_busy",
             Self::Overloaded => "overloaded",
+            Self::ShareTaken => "share_taken",
             Self::Draining => "draining",
             Self::TimeLimit { .. } => "time_limit",
             Self::Internal => "internal_error",
@@ -290,7 +304,8 @@ impl ApiError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::Overloaded | Self::AttestBusy => Some(1),
+            Self::AttestLimited { seconds } => Some(*seconds),
+            Self::Overloaded | Self::ShareTaken | Self::AttestBusy => Some(1),
             Self::AttestFailed | Self::GpusNotAttested | Self::SealedBusy | Self::Draining => Some(5),
             Self::GpusUnavailable => Some(10),
             _ => None,
@@ -306,6 +321,7 @@ impl ApiError {
                 | Self::AttestationOutdated
                 | Self::AttestMalformed
                 | Self::AttestBusy
+                | Self::AttestLimited { .. }
                 | Self::AttestFailed
                 | Self::GpusNotAttested
                 | Self::GpusUnavailable
@@ -318,6 +334,7 @@ impl ApiError {
     const fn kind(&self) -> &'static str {
         match self.status().as_u16() {
             403 => "permission_error",
+            429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             503 => "overloaded_error",
             _ => "server_error",
@@ -388,6 +405,15 @@ mod tests {
         ] {
             assert_eq!(error.status(), 503);
             assert!(error.retry_after().is_some(), "{error}");
+        }
+        for error in [ApiError::AttestLimited { seconds: 7 }, ApiError::ShareTaken] {
+            assert_eq!(error.status(), 429);
+            assert!(error.retry_after().is_some(), "{error}");
+            assert!(
+                String::from_utf8(error.to_json())
+                    .unwrap()
+                    .contains("rate_limit_error")
+            );
         }
     }
 }

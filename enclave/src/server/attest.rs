@@ -30,6 +30,7 @@ pub(super) async fn evidence(
     if node.life.is_draining() {
         return Err(ApiError::Draining);
     }
+    session.admit_attest()?;
     require_type(request.headers(), REQUEST_MEDIA_TYPE)?;
     let read = body::read(request.into_body(), ATTEST_BODY_BYTES);
     let bytes = timeout(node.limits.attest, read)

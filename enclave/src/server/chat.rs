@@ -22,11 +22,12 @@ use super::Node;
 use super::body::{self, AnswerBody};
 use super::route::{JSON, require_type, with_type};
 use super::session::{Lease, Session};
+use crate::admission::Share;
 use crate::api::{AnswerHead, ApiError, ChatRequest, Served, TokenLogprob, Usage};
 use crate::clock;
 use crate::identity::{random, salt};
 use crate::inference::{Event, Prompt};
-use crate::metrics::Outcome;
+use crate::metrics::{Outcome, Refusal};
 use crate::receipts::Answer;
 use crate::telemetry::ops;
 
@@ -51,6 +52,7 @@ pub(super) async fn completion(
 pub(super) async fn sealed_completion(
     node: &Arc<Node>,
     grounds: Grounds,
+    share: Share,
     body: Zeroizing<Vec<u8>>,
     until: Instant,
 ) -> Result<Response<AnswerBody>, ApiError> {
@@ -58,7 +60,7 @@ pub(super) async fn sealed_completion(
     let prepared = if node.life.is_draining() {
         Err(ApiError::Draining)
     } else {
-        begin(node, grounds, body, until).await
+        begin(node, grounds, share, body, until).await
     };
     answer(tally, prepared).await
 }
@@ -156,16 +158,24 @@ async fn prepare(
     }
     let lease = session.require_lease()?;
     require_type(request.headers(), "application/json")?;
-    let body = timeout_at(until, body::read(request.into_body(), node.limits.body_bytes))
-        .await
-        .map_err(|_| ApiError::BodyTimeout)??;
-    begin(node, lease.into(), body, until).await
+    let body_until = until.min(Instant::now() + node.limits.admission.body);
+    let body = timeout_at(
+        body_until,
+        body::read(request.into_body(), node.limits.body_bytes),
+    )
+    .await
+    .map_err(|_| {
+        node.metrics.refuse(Refusal::SlowBody);
+        ApiError::BodyTimeout
+    })??;
+    begin(node, lease.into(), session.guest.share(), body, until).await
 }
 
 /// Reads a request's body and has its generation started.
 async fn begin(
     node: &Arc<Node>,
     grounds: Grounds,
+    share: Share,
     body: Zeroizing<Vec<u8>>,
     until: Instant,
 ) -> Result<Running, ApiError> {
@@ -185,6 +195,7 @@ async fn begin(
         most_tokens: node.limits.tokens,
         until,
         limit_seconds,
+        share,
     })?;
     let started = timeout_at(until, generation.started)
         .await

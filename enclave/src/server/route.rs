@@ -25,6 +25,7 @@ const MODELS: &str = "/v1/models";
 /// Answers one request; a failure is an answer too.
 pub(super) async fn answer(
     session: Arc<Session>,
+    protocol: Protocol,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let in_flight = session.begin();
@@ -39,7 +40,7 @@ pub(super) async fn answer(
         close(&mut response);
     }
     // Over HTTP/2 a connection ends by GOAWAY, and this header may not be sent.
-    if session.binding.protocol() == Protocol::Http2 {
+    if protocol == Protocol::Http2 {
         response.headers_mut().remove(CONNECTION);
     }
     Ok(response.map(|body| body.during(in_flight)))

@@ -32,6 +32,7 @@ use super::route::{self, require_type, with_type};
 use super::session::Session;
 use super::{LONGEST_LEASE, Node};
 use crate::api::ApiError;
+use crate::metrics::Refusal;
 use crate::sealed::{Issue, Unsealed};
 use crate::telemetry::ops;
 
@@ -52,6 +53,7 @@ pub(super) async fn key(
     if node.life.is_draining() {
         return Err(ApiError::Draining);
     }
+    session.admit_attest()?;
     require_type(request.headers(), REQUEST_MEDIA_TYPE)?;
     let read = body::read(request.into_body(), ATTEST_BODY_BYTES);
     let bytes = timeout(node.limits.attest, read)
@@ -112,26 +114,31 @@ pub(super) async fn request(
     let content = padded_request_bytes(node.limits.body_bytes);
     // Chunks cost 20 bytes each; whoever cuts finer than 512 bytes is refused.
     let limit = content + content / 16 + 2048;
-    let bytes = timeout_at(until, body::read(request.into_body(), limit))
+    let body_until = until.min(Instant::now() + node.limits.admission.body);
+    let bytes = timeout_at(body_until, body::read(request.into_body(), limit))
         .await
-        .map_err(|_| ApiError::BodyTimeout)??;
+        .map_err(|_| {
+            node.metrics.refuse(Refusal::SlowBody);
+            ApiError::BodyTimeout
+        })??;
     let unsealed = node.sealed.open(&bytes, content).map_err(|error| match error {
         OpenError::UnknownKey => ApiError::SealedKeyUnknown,
         OpenError::TooLarge { limit } => ApiError::BodyTooLarge { limit },
         _ => ApiError::SealedMalformed,
     })?;
     drop(bytes);
-    let answered = inner(node, &unsealed, until).await;
+    let answered = inner(session, &unsealed, until).await;
     let answer = answered.unwrap_or_else(|error| route::refusal(&error));
     Ok(seal(node, answer, unsealed.opened.answer))
 }
 
 /// What is inside a sealed request, answered as any other.
 async fn inner(
-    node: &Arc<Node>,
+    session: &Arc<Session>,
     unsealed: &Unsealed,
     until: Instant,
 ) -> Result<Response<AnswerBody>, ApiError> {
+    let node = &session.node;
     let request = SealedRequest::decode(&unsealed.opened.request, node.limits.body_bytes).map_err(
         |fault| match fault {
             SealedFormatError::Message {
@@ -175,7 +182,7 @@ async fn inner(
                 statement: admitted.statement,
                 standing: admitted.standing,
             };
-            chat::sealed_completion(node, grounds, request.body, until).await
+            chat::sealed_completion(node, grounds, session.guest.share(), request.body, until).await
         }
         path if path == "/v1/models" || path.starts_with("/v1/models/") => {
             only(&request.method, "GET")?;

@@ -12,7 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Limits, Node};
+use crate::admission::Guest;
 use crate::api::ApiError;
+use crate::metrics::Refusal;
 
 /// Time to write an answer's last bytes to a slow client.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -44,6 +46,7 @@ pub(crate) enum Deadline {
 pub(crate) struct Session {
     pub(crate) node: Arc<Node>,
     pub(crate) binding: SessionBinding,
+    pub(crate) guest: Guest,
     state: Mutex<State>,
     changed: Notify,
     /// The lane's latest change that the deadline takes into account.
@@ -58,6 +61,7 @@ struct State {
     /// When the last of their times is over.
     busy_until: Instant,
     idle_since: Instant,
+    begun: u64,
     /// No further request is wanted, though nobody was told yet.
     ending: bool,
     closing_since: Option<Instant>,
@@ -65,15 +69,17 @@ struct State {
 
 impl Session {
     /// A connection whose handshake has just ended: PENDING.
-    pub(crate) fn new(node: Arc<Node>, binding: SessionBinding) -> Arc<Self> {
+    pub(crate) fn new(node: Arc<Node>, binding: SessionBinding, guest: Guest) -> Arc<Self> {
         Arc::new(Self {
             node,
             binding,
+            guest,
             state: Mutex::new(State {
                 lease: None,
                 running: 0,
                 busy_until: Instant::now(),
                 idle_since: Instant::now(),
+                begun: 0,
                 ending: false,
                 closing_since: None,
             }),
@@ -147,6 +153,7 @@ impl Session {
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         let until = Instant::now() + self.node.limits.request;
         self.change(|state| {
+            state.begun += 1;
             state.running += 1;
             // Whoever goes on asking after it was told not to gains no time by it.
             if state.closing_since.is_none() {
@@ -157,6 +164,28 @@ impl Session {
             session: Arc::clone(self),
             until,
         }
+    }
+
+    /// Counts an attest of this connection against its limits.
+    ///
+    /// # Errors
+    /// [`ApiError::AttestLimited`] where this client asks too often,
+    /// [`ApiError::AttestBusy`] where all of them together do.
+    pub(crate) fn admit_attest(&self) -> Result<(), ApiError> {
+        self.guest.attest().map_err(|fast| match fast.refusal {
+            Refusal::Attests => ApiError::AttestBusy,
+            _ => ApiError::AttestLimited {
+                // Rounded up: earlier would be in vain.
+                seconds: u32::try_from(fast.wait.as_secs())
+                    .map_or(u32::MAX, |seconds| seconds.saturating_add(1)),
+            },
+        })
+    }
+
+    /// How many requests have begun, and whether one is not over.
+    pub(crate) fn requests(&self) -> (u64, bool) {
+        let state = self.state();
+        (state.begun, state.running > 0)
     }
 
     /// Asks for the connection to end after the requests that are there: one of
@@ -277,6 +306,8 @@ mod tests {
             running: 0,
             busy_until: now,
             idle_since: now,
+            begun: 0,
+            begun: 0,
             ending: false,
             closing_since: None,
         };

@@ -13,7 +13,7 @@ use bastide_attestation::{
     EpochLogPage, EpochStatement, Evidence, GpuFreshness, GpuNonce, GpuSeedKind, Lane, ManifestDigest, Nonce,
     REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, UnixTime, Untrusted, Verdict, binding::LeafType,
 };
-use bastide_attested_tls::{Connector, HttpVersions, SessionKey};
+use bastide_attested_tls::{Connector, Protocol, SessionKey};
 use bastide_attester::simulator::nvidia::{GpuOptions, SimulatedGpus};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bytes::Bytes;
@@ -26,11 +26,13 @@ use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 
 use super::session::{Deadline, Session};
-use super::{Limits, Node, route};
+use super::{Limits, Node, connection, route};
 use crate::args::ListenAddress;
 use crate::clock;
 use crate::gpus::{Appraise, AppraisedGpus, GpuFault, GpuSource, Gpus};
 use crate::startup::{Enclave, Settings};
+
+mod http2;
 
 /// Never reached: these clients go away before they get evidence.
 struct Nobody;
@@ -68,7 +70,7 @@ async fn node_with(gpus: Option<Gpus>) -> Arc<Node> {
 
 async fn pending(node: &Arc<Node>) -> Arc<Session> {
     let (client, server) = tokio::io::duplex(64 * 1024);
-    let connector = Connector::new(Arc::new(Nobody)).with_http(HttpVersions::Http1);
+    let connector = Connector::new(Arc::new(Nobody));
     let address = "https://enclave.test".parse().unwrap();
     tokio::spawn(async move { connector.connect_over(client, &address).await.map(drop) });
     let accepted = node
@@ -77,7 +79,8 @@ async fn pending(node: &Arc<Node>) -> Arc<Session> {
         .await
         .unwrap();
     let (_, binding) = accepted.into_parts();
-    Session::new(Arc::clone(node), binding)
+    let guest = node.admission.arrive(None, std::time::Instant::now()).unwrap();
+    Session::new(Arc::clone(node), binding, guest)
 }
 
 struct Plain(SendRequest<Full<Bytes>>);
@@ -106,7 +109,8 @@ impl Plain {
         let (client, server) = tokio::io::duplex(64 * 1024);
         let session = Arc::clone(session);
         tokio::spawn(async move {
-            let service = service_fn(move |request| route::answer(Arc::clone(&session), request));
+            let service =
+                service_fn(move |request| route::answer(Arc::clone(&session), Protocol::Http1, request));
             http1::Builder::new()
                 .serve_connection(TokioIo::new(server), service)
                 .await

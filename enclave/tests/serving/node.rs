@@ -30,7 +30,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -150,6 +150,23 @@ impl Node {
         let node: NodeAddress = format!("https://{}", self.address).parse().unwrap();
         let connection = Connector::new(appraiser).connect(&node).await?;
         Ok(Client { connection })
+    }
+
+    /// Connects from this address of the machine: a client of its own, where addresses count.
+    pub(crate) async fn connect_from(&self, address: [u8; 4]) -> Client {
+        let stream = self.dial_from(address).await.unwrap();
+        let node: NodeAddress = format!("https://{}", self.address).parse().unwrap();
+        let connection = Connector::new(Arc::new(Bound)).connect_over(stream, &node).await;
+        Client {
+            connection: connection.unwrap(),
+        }
+    }
+
+    /// A TCP connection from this address, and nothing more.
+    pub(crate) async fn dial_from(&self, address: [u8; 4]) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((address, 0).into())?;
+        socket.connect(self.address).await
     }
 
     pub(crate) async fn connect(&self) -> Client {

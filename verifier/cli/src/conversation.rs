@@ -94,7 +94,7 @@ impl Conversation {
         };
         refusal.map_or_else(
             || Fault::unavailable(error.code(), with_causes(error)).into(),
-            NoTurn::Refused,
+            |refusal| NoTurn::Refused(Box::new(refusal)),
         )
     }
 
@@ -215,6 +215,9 @@ impl Conversation {
         let attestation = renewed.as_deref().unwrap_or_else(|| connection.attestation());
         receipt_check::require(receipt, attestation.result(), attestation.nonce(), &bodies)
             .map_err(|fault| receipt_fault(&fault))?;
+        let verdict = &attestation.result().verdict;
+        let ledger = self.gate.ledger();
+        ledger.receipt(connection.node(), receipt, salt, verdict, attestation.evidence());
         let kept = Kept {
             evidence: attestation.evidence(),
             receipt,

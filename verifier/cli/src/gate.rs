@@ -9,14 +9,15 @@ use bastide_attestation::{
     Untrusted, VERDICT_SCHEMA, Verdict,
 };
 use bastide_attested_tls::{
-    AttestedConnection, AttestedPool, ConnectError, Connector, NodeAddress, NodeFailure, PoolLimits,
-    PoolObserver, Timeouts,
+    AttestedConnection, AttestedPool, ConnectError, Connector, KeyExchange, NodeAddress, NodeFailure,
+    PoolLimits, PoolObserver, ServerNames, SessionRules, Timeouts, TrustRoots,
 };
-use bastide_verifier::{Policy, Verifier};
+use bastide_verifier::{Policy, ServerCertificate, Verifier};
 
 use crate::clock;
 use crate::exit;
 use crate::fault::with_causes;
+use crate::ledger::Recorder;
 
 /// Code of evidence that rests on a simulation root without permission.
 pub(crate) const SIMULATED_NOT_ALLOWED: &str = "simulated.not_allowed";
@@ -29,6 +30,7 @@ pub(crate) struct Gate {
     connector: Connector,
     policy: String,
     policy_digest: String,
+    ledger: Recorder,
 }
 
 /// A verifier that admits simulated hardware only with the person's permission
@@ -83,11 +85,26 @@ impl Gate {
             request_head: REQUEST_HEAD,
             ..Timeouts::default()
         };
+        let rules = session_rules(&policy);
         Self {
-            connector: Connector::new(appraiser(policy, allow_simulated)).with_timeouts(timeouts),
+            connector: Connector::new(appraiser(policy, allow_simulated))
+                .with_timeouts(timeouts)
+                .with_session_rules(rules),
             policy: name,
             policy_digest: digest,
+            ledger: Recorder::off(),
         }
+    }
+
+    /// The same, with a ledger that everything is kept in.
+    #[must_use]
+    pub(crate) fn with_ledger(self, ledger: Recorder) -> Self {
+        Self { ledger, ..self }
+    }
+
+    /// The ledger.
+    pub(crate) const fn ledger(&self) -> &Recorder {
+        &self.ledger
     }
 
     /// The policy's name. It comes from a file: escape it.
@@ -101,7 +118,12 @@ impl Gate {
     /// [`Refusal`]; the connection is closed.
     pub(crate) async fn connect(&self, node: &NodeAddress) -> Result<AttestedConnection, Box<Refusal>> {
         let connected = self.connector.connect(node).await;
-        connected.map_err(|error| Box::new(self.refusal(node, &error)))
+        let admitted = connected.map_err(|error| Box::new(self.refusal(node, &error)));
+        match &admitted {
+            Ok(connection) => self.keep(connection),
+            Err(refusal) => self.keep_refusal(refusal),
+        }
+        admitted
     }
 
     /// A pool of connections that this gate admits.
@@ -110,12 +132,27 @@ impl Gate {
         nodes: Vec<NodeAddress>,
         observer: Option<Arc<dyn PoolObserver>>,
     ) -> AttestedPool {
+        let observer = Some(Arc::new(Keeper {
+            gate: self.clone(),
+            next: observer,
+        }) as Arc<dyn PoolObserver>);
         AttestedPool::observed(self.connector.clone(), nodes, PoolLimits::default(), observer)
     }
 
+    fn keep(&self, connection: &AttestedConnection) {
+        let verdict = &connection.result().verdict;
+        let evidence = connection.evidence();
+        self.ledger.evidence(connection.node(), verdict, Some(evidence));
+    }
+
+    fn keep_refusal(&self, refusal: &Refusal) {
+        let evidence = refusal.evidence.as_deref();
+        self.ledger.evidence(&refusal.node, &refusal.verdict, evidence);
+    }
+
     /// Why each node gave no connection.
-    pub(crate) fn refusals(&self, failures: &[NodeFailure]) -> Vec<Box<Refusal>> {
-        let refusal = |failure: &NodeFailure| Box::new(self.refusal(&failure.node, &failure.error));
+    pub(crate) fn refusals(&self, failures: &[NodeFailure]) -> Vec<Refusal> {
+        let refusal = |failure: &NodeFailure| self.refusal(&failure.node, &failure.error);
         failures.iter().map(refusal).collect()
     }
 
@@ -147,6 +184,43 @@ impl Gate {
             verdict,
             evidence,
         }
+    }
+}
+
+/// Keeps in the ledger what becomes of a pool's nodes, and passes it on.
+struct Keeper {
+    gate: Gate,
+    next: Option<Arc<dyn PoolObserver>>,
+}
+
+impl PoolObserver for Keeper {
+    fn admitted(&self, connection: &AttestedConnection) {
+        self.gate.keep(connection);
+        if let Some(next) = &self.next {
+            next.admitted(connection);
+        }
+    }
+
+    fn failed(&self, node: &NodeAddress, error: &ConnectError) {
+        self.gate.keep_refusal(&self.gate.refusal(node, error));
+        if let Some(next) = &self.next {
+            next.failed(node, error);
+        }
+    }
+}
+
+/// What the policy's `[session]` section asks of TLS.
+fn session_rules(policy: &Policy) -> SessionRules {
+    let asked = policy.session();
+    SessionRules {
+        key_exchange: match asked.key_exchange {
+            bastide_verifier::KeyExchange::PostQuantum => KeyExchange::PostQuantumOnly,
+            bastide_verifier::KeyExchange::Any => KeyExchange::PostQuantumPreferred,
+        },
+        names: match asked.certificate {
+            ServerCertificate::Any => ServerNames::EvidenceDecides,
+            ServerCertificate::WebPki => ServerNames::WebPki(TrustRoots::web()),
+        },
     }
 }
 

@@ -18,6 +18,7 @@ use crate::exit;
 use crate::fault::Fault;
 use crate::file;
 use crate::gate::Gate;
+use crate::ledger::{LedgerArgs, Recorder};
 use crate::policy_source::{self, PolicyArgs};
 use crate::proxy::{Answers, Pool, SealedGate, SealedService, Server, Service, loopback};
 
@@ -58,6 +59,8 @@ pub(crate) struct Arguments {
     /// Keep evidence, receipt, salt and both bodies of each answer in a folder under this one
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
 }
 
 /// Runs it until it is told to stop.
@@ -71,6 +74,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
             .with_remedy("listen on 127.0.0.1 or [::1]: what comes in here is plain text"));
     }
     let policy = policy_source::load(&arguments.policy)?;
+    let ledger = Recorder::start(&arguments.ledger, console);
     let (console, tasks) = (*console, TaskTracker::new());
     let (nodes, save) = (arguments.nodes.clone(), arguments.save.clone());
     if arguments.sealed {
@@ -82,13 +86,18 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
         }
         let allow = arguments.policy.allow_simulated;
         let gate = SealedGate::new(policy, allow, nodes, arguments.relay.as_ref(), console)?;
+        let gate = gate.with_ledger(ledger.clone());
         let service = Arc::new(SealedService::new(gate, save, console, tasks.clone()));
-        return block_on(serve(arguments, service, tasks, console));
+        let served = block_on(serve(arguments, service, tasks, console));
+        ledger.finish();
+        return served;
     }
-    let gate = Gate::new(policy, arguments.policy.allow_simulated);
+    let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
     let pool = Pool::new(gate, nodes, console);
     let service = Arc::new(Service::new(pool, save, console, tasks.clone()));
-    block_on(serve(arguments, service, tasks, console))
+    let served = block_on(serve(arguments, service, tasks, console));
+    ledger.finish();
+    served
 }
 
 async fn serve<S: Answers>(

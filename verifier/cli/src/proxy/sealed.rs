@@ -269,6 +269,10 @@ impl Exchange {
             response,
         };
         receipt_check::require(&receipt, self.admitted.key.result(), &self.nonce, &bodies)?;
+        let key = &self.admitted.key;
+        let (verdict, evidence) = (&key.result().verdict, key.evidence());
+        let ledger = self.service.gate.ledger();
+        ledger.receipt(key.node(), &receipt, &salt, verdict, evidence);
         if let Some(folder) = &self.service.save {
             let kept = Kept {
                 evidence: self.admitted.key.evidence(),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bastide_attestation::Decision;
+use bastide_attestation::{Decision, Verdict};
 use bastide_attested_tls::{Carrier, NodeAddress, SealedConnector, SealedError, SealedKey};
 use bastide_verifier::{KeyExchange, Policy, ServerCertificate};
 use tokio::sync::Mutex;
@@ -15,6 +15,7 @@ use crate::escape;
 use crate::exit;
 use crate::fault::{Fault, with_causes};
 use crate::gate::{Refusal, appraiser, without_evidence};
+use crate::ledger::Recorder;
 use crate::verdict_view::SIMULATED;
 
 /// Nodes in the order to try them, and the key that was admitted last.
@@ -22,7 +23,9 @@ use crate::verdict_view::SIMULATED;
 pub(crate) struct SealedGate {
     connectors: Vec<SealedConnector>,
     policy: String,
+    policy_digest: String,
     console: Console,
+    ledger: Recorder,
     /// Held while a key is asked for, so that many requests ask once.
     state: Mutex<State>,
 }
@@ -61,7 +64,7 @@ impl SealedGate {
             )
             .with_remedy("use a policy whose [session] says certificate = \"any\", or leave out --sealed"));
         }
-        let name = policy.name().to_owned();
+        let (name, digest) = (policy.name().to_owned(), policy.digest().to_string());
         let appraiser = appraiser(policy, allow_simulated);
         let connectors = nodes
             .into_iter()
@@ -76,9 +79,22 @@ impl SealedGate {
         Ok(Self {
             connectors,
             policy: name,
+            policy_digest: digest,
             console,
+            ledger: Recorder::off(),
             state: Mutex::default(),
         })
+    }
+
+    /// The same, with a ledger that everything is kept in.
+    #[must_use]
+    pub(crate) fn with_ledger(self, ledger: Recorder) -> Self {
+        Self { ledger, ..self }
+    }
+
+    /// The ledger.
+    pub(super) const fn ledger(&self) -> &Recorder {
+        &self.ledger
     }
 
     /// A key to seal to: the one of before, or a new one of the first node that
@@ -86,7 +102,7 @@ impl SealedGate {
     ///
     /// # Errors
     /// Why each node was not admitted. Nothing of the user's was sent.
-    pub(super) async fn take(&self) -> Result<Admitted, Vec<Box<Refusal>>> {
+    pub(super) async fn take(&self) -> Result<Admitted, Vec<Refusal>> {
         let mut state = self.state.lock().await;
         if let Some(admitted) = state.admitted.take_if(|admitted| !admitted.key.is_usable()) {
             drop(admitted);
@@ -98,6 +114,8 @@ impl SealedGate {
         for connector in &self.connectors {
             match connector.key().await {
                 Ok(key) => {
+                    let verdict = &key.result().verdict;
+                    self.ledger.evidence(key.node(), verdict, Some(key.evidence()));
                     let admitted = Admitted {
                         key: Arc::new(key),
                         connector: connector.clone(),
@@ -107,7 +125,9 @@ impl SealedGate {
                     return Ok(admitted);
                 }
                 Err(error) => {
-                    let refusal = Box::new(refusal(connector.node().clone(), error));
+                    let refusal = self.refusal(connector.node().clone(), error);
+                    let evidence = refusal.evidence.as_deref();
+                    self.ledger.evidence(&refusal.node, &refusal.verdict, evidence);
                     self.report_refused(&mut state, &refusal);
                     refusals.push(refusal);
                 }
@@ -157,36 +177,39 @@ impl SealedGate {
             state.said = Some(said);
         }
     }
-}
 
-fn refusal(node: NodeAddress, error: SealedError) -> Refusal {
-    let code = error.code();
-    let reason = with_causes(&error);
-    let (decision, exit) = match &error {
-        SealedError::KeyNotAttested => (Decision::Rejected, exit::REJECTED),
-        SealedError::Malformed(_) | SealedError::KeyConfig(_) => (Decision::Malformed, exit::MALFORMED),
-        _ => (Decision::Undecided, exit::UNAVAILABLE),
-    };
-    let (verdict, evidence, exit) = match error {
-        SealedError::Refused { verdict, evidence } => {
-            let exit = match verdict.decision {
-                // A refusal by an accepting verdict contradicts itself.
-                Decision::Accepted => exit::INTERNAL,
-                decision => decision.exit_code(),
-            };
-            (verdict, Some(evidence), exit)
-        }
-        _ => (
-            Box::new(without_evidence(decision, code, reason, clock::now())),
-            None,
+    fn refusal(&self, node: NodeAddress, error: SealedError) -> Refusal {
+        let code = error.code();
+        let reason = with_causes(&error);
+        let (decision, exit) = match &error {
+            SealedError::KeyNotAttested => (Decision::Rejected, exit::REJECTED),
+            SealedError::Malformed(_) | SealedError::KeyConfig(_) => (Decision::Malformed, exit::MALFORMED),
+            _ => (Decision::Undecided, exit::UNAVAILABLE),
+        };
+        let (verdict, evidence, exit) = match error {
+            SealedError::Refused { verdict, evidence } => {
+                let exit = match verdict.decision {
+                    // A refusal by an accepting verdict contradicts itself.
+                    Decision::Accepted => exit::INTERNAL,
+                    decision => decision.exit_code(),
+                };
+                (verdict, Some(evidence), exit)
+            }
+            _ => {
+                let verdict = Verdict {
+                    policy: self.policy.clone(),
+                    policy_digest: self.policy_digest.clone(),
+                    ..without_evidence(decision, code, reason, clock::now())
+                };
+                (Box::new(verdict), None, exit)
+            }
+        };
+        Refusal {
+            node,
+            code,
             exit,
-        ),
-    };
-    Refusal {
-        node,
-        code,
-        exit,
-        verdict,
-        evidence,
+            verdict,
+            evidence,
+        }
     }
 }

@@ -61,6 +61,11 @@ impl Service {
         }
     }
 
+    /// The connections.
+    pub(super) const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     pub(super) fn save(&self) -> Option<&PathBuf> {
         self.save.as_ref()
     }
