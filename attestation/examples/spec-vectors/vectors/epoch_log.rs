@@ -55,6 +55,7 @@ fn page_of(first: u64, statements: &[EpochStatement]) -> Value {
         "head": verified.head().map(ToString::to_string),
         "model_changed": changed,
         "unreported": verified.unreported(),
+        "reports": page.entries.iter().map(|entry| entry.report.map(hex::encode)).collect::<Vec<_>>(),
         "cbor": hex::encode(page.encode()),
     })
 }
