@@ -94,7 +94,7 @@ impl Conversation {
         };
         refusal.map_or_else(
             || Fault::unavailable(error.code(), with_causes(error)).into(),
-            NoTurn::Refused,
+            |refusal| NoTurn::Refused(Box::new(refusal)),
         )
     }
 

@@ -110,8 +110,8 @@ impl Gate {
     }
 
     /// Why each node gave no connection.
-    pub(crate) fn refusals(&self, failures: &[NodeFailure]) -> Vec<Box<Refusal>> {
-        let refusal = |failure: &NodeFailure| Box::new(self.refusal(&failure.node, &failure.error));
+    pub(crate) fn refusals(&self, failures: &[NodeFailure]) -> Vec<Refusal> {
+        let refusal = |failure: &NodeFailure| self.refusal(&failure.node, &failure.error);
         failures.iter().map(refusal).collect()
     }
 

@@ -41,7 +41,7 @@ impl ApiError {
 
     /// No node was admitted. The first that was judged gives the code: a
     /// verdict says more than a connection that failed.
-    pub(super) fn no_node(refusals: &[Box<Refusal>]) -> Self {
+    pub(super) fn no_node(refusals: &[Refusal]) -> Self {
         let judged = refusals.iter().find(|refusal| refusal.evidence.is_some());
         let Some(refusal) = judged.or_else(|| refusals.first()) else {
             return Self::new(
@@ -131,16 +131,16 @@ mod tests {
     use crate::gate;
     use bastide_attestation::{Decision, UnixTime};
 
-    fn refusal(node: &str, code: &'static str, judged: bool) -> Box<Refusal> {
+    fn refusal(node: &str, code: &'static str, judged: bool) -> Refusal {
         let reason = "why\u{1b}[2J".to_owned();
         let verdict = gate::without_evidence(Decision::Rejected, code, reason, UnixTime::from_secs(0));
-        Box::new(Refusal {
+        Refusal {
             node: node.parse().unwrap(),
             code,
             exit: 10,
             verdict: Box::new(verdict),
             evidence: judged.then(Vec::new),
-        })
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ struct Reporter {
 /// Why a request got no answer.
 pub(super) enum NoAnswer {
     /// No node was admitted. Nothing was sent.
-    Refused(Vec<Box<Refusal>>),
+    Refused(Vec<Refusal>),
     /// Nodes are there, and none answered.
     Failed(PoolError),
 }
