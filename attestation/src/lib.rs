@@ -35,12 +35,15 @@ pub mod azure;
 pub mod binding;
 pub mod codec;
 pub mod encoding;
+pub mod link;
 pub mod nvidia;
 pub mod snp;
 
 mod certificate_table;
+mod credential;
 mod digest;
 mod ear;
+mod epoch_log;
 mod evidence;
 mod hash;
 mod json;
@@ -54,14 +57,21 @@ mod statement;
 mod time;
 
 pub use certificate_table::{CertificateTable, CertificateTableError};
+pub use credential::{
+    CREDENTIAL_PROFILE, Credential, CredentialClaims, CredentialError, CredentialFault, MAX_CREDENTIAL_BYTES,
+};
 pub use digest::{
     Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
-    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PolicyDigest, QuoteNonce, ReportData,
-    ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
+    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PipelineId, PolicyDigest, QuoteNonce,
+    ReportData, ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
 };
 pub use ear::{
     EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,
     TrustworthinessClaim,
+};
+pub use epoch_log::{
+    EPOCH_LOG_MEDIA_TYPE, EPOCHS_PATH, EpochChange, EpochLogEntry, EpochLogError, EpochLogPage,
+    MAX_EPOCH_LOG_PAGE, MAX_EPOCH_LOG_PAGE_BYTES, VerifiedEpochs,
 };
 pub use evidence::{
     ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,
@@ -78,7 +88,8 @@ pub use receipt::{
 };
 pub use result::{AttestationResult, Basis, Check, Decision, Status, VERDICT_SCHEMA, Verdict};
 pub use role::{
-    Appraiser, Attestation, Attester, AttesterError, GpuAttester, GpuEpoch, GpuSnapshot, SessionExpectation,
+    Appraiser, Attestation, Attester, AttesterError, GpuAttester, GpuAttesterError, GpuEpoch, GpuSnapshot,
+    SessionExpectation,
 };
 pub use statement::{EpochStatement, GpuSeedKind, MAX_STATEMENT_BYTES, StatementBytes, TimeSource};
 pub use time::UnixTime;

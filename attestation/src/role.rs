@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use crate::binding::LeafType;
-use crate::digest::{Binder, StatementDigest};
+use crate::digest::{Binder, StatementDigest, TreeHash};
 use crate::evidence::{Endorsements, Evidence, GpuPart, PlatformEvidence, Untrusted};
 use crate::hash::sha256;
 use crate::result::{AttestationResult, Verdict};
-use crate::statement::StatementBytes;
+use crate::statement::{GpuSeedKind, StatementBytes};
 use crate::time::UnixTime;
 
 /// Fresh hardware evidence over one statement, with what endorses it.
@@ -76,17 +76,37 @@ pub struct GpuEpoch {
     number: u64,
     digest: [u8; 32],
     part: GpuPart,
+    seed_kind: GpuSeedKind,
 }
 
 impl GpuEpoch {
-    /// Of the GPU epoch `number`, in whose nonce it is.
+    /// Of the GPU epoch `number`, in whose nonce it is, over the digest of a
+    /// statement before.
     #[must_use]
     pub fn new(number: u64, part: GpuPart) -> Self {
+        Self::over(number, part, GpuSeedKind::PreviousStatement)
+    }
+
+    /// The same over the root of a tree that was computed first: for the one
+    /// statement that has this root.
+    #[must_use]
+    pub fn strict(number: u64, part: GpuPart) -> Self {
+        Self::over(number, part, GpuSeedKind::Strict)
+    }
+
+    fn over(number: u64, part: GpuPart, seed_kind: GpuSeedKind) -> Self {
         Self {
             number,
             digest: sha256(&[&part.evidence]),
             part,
+            seed_kind,
         }
+    }
+
+    /// Where the seed of its nonce comes from.
+    #[must_use]
+    pub const fn seed_kind(&self) -> GpuSeedKind {
+        self.seed_kind
     }
 
     /// Number of the GPU epoch in this boot, always rising.
@@ -118,6 +138,18 @@ pub struct GpuSnapshot {
     pub epoch: Option<Arc<GpuEpoch>>,
 }
 
+/// Why GPUs gave no evidence over a root.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GpuAttesterError {
+    /// They are not attested, or not any more, or nobody asks them.
+    #[error("the GPUs gave no evidence on demand: {reason}")]
+    Unavailable {
+        /// What came.
+        reason: String,
+    },
+}
+
 /// Holds the evidence of a machine's GPUs. An [`Attester`] of processors asks it
 /// for nothing: who makes statements does.
 pub trait GpuAttester: Send + Sync {
@@ -127,6 +159,15 @@ pub trait GpuAttester: Send + Sync {
     /// Learns of a statement that the hardware signed: the latest is the seed of
     /// the next GPU epoch's nonce.
     fn stated(&self, statement: &StatementDigest);
+
+    /// Asks the GPUs now, with `root` as the seed of their nonce. Blocks as long as
+    /// they do, for seconds: call it from a thread that may wait, one at a time.
+    /// What comes is for the statement with this root and is nobody's
+    /// [`current`](Self::current).
+    ///
+    /// # Errors
+    /// [`GpuAttesterError`] if there is none to be had.
+    fn strict(&self, root: &TreeHash) -> Result<Arc<GpuEpoch>, GpuAttesterError>;
 }
 
 /// What a session must be bound to.

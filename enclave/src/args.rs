@@ -1,8 +1,10 @@
 //! The command line: what an operator can say. Parses and checks ranges;
 //! opens nothing.
 
+mod admission;
+
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use bastide_endorsements::kds::KdsAddress;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::admission::AdmissionArgs;
 use crate::server::{LONGEST_LEASE, Limits, MOST_TOKENS};
 
 const EXAMPLES: &str = "\
@@ -78,6 +81,9 @@ pub struct ServeArgs {
     /// Whether to simulate a bare guest or an Azure VM; with --attester simulator.
     #[arg(long, value_enum, value_name = "PLATFORM")]
     pub simulated_platform: Option<SimulatedPlatform>,
+    /// Have every Nth report take so many milliseconds longer; for tests, with --attester simulator.
+    #[arg(long, value_name = "N:MS", hide = true)]
+    pub simulated_stalls: Option<SimulatedStalls>,
     /// VCEK or VLEK to send along, DER or PEM, if the host gives none.
     #[arg(long, value_name = "FILE")]
     pub vek: Option<PathBuf>,
@@ -160,6 +166,32 @@ pub enum SimulatedPlatform {
     Snp,
     /// An Azure confidential VM: a paravisor, and a vTPM that quotes.
     Azure,
+}
+
+/// When a simulated security processor stalls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimulatedStalls {
+    /// On every so manieth report.
+    pub every: NonZeroU32,
+    /// For so long.
+    pub lasting: Duration,
+}
+
+impl FromStr for SimulatedStalls {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected N:MS, a number from 1 and milliseconds up to 60000";
+        let (every, lasting) = text.split_once(':').ok_or(expected)?;
+        let lasting: u64 = lasting.parse().map_err(|_| expected)?;
+        if lasting > 60_000 {
+            return Err(expected);
+        }
+        Ok(Self {
+            every: every.parse().map_err(|_| expected)?,
+            lasting: Duration::from_millis(lasting),
+        })
+    }
 }
 
 /// Where clients come in.
@@ -258,9 +290,16 @@ pub struct LimitArgs {
     /// Longest time to finish running requests after SIGTERM, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub drain_seconds: u32,
-    /// Least time between two hardware reports, milliseconds; about 1100 where the host throttles them.
+    /// Least time between two hardware reports, milliseconds. 0: as fast as the hardware allows, which is
+    /// found out at start-up and while serving; a host that throttles reports needs no flag.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub report_pace_ms: u32,
+    /// How long one session key signs before a new one is made and stated, hours.
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=168))]
+    pub session_key_hours: u32,
+    /// Who may come in.
+    #[command(flatten)]
+    pub admission: AdmissionArgs,
 }
 
 impl From<&LimitArgs> for Limits {
@@ -281,6 +320,8 @@ impl From<&LimitArgs> for Limits {
             tokens: args.max_tokens,
             drain: seconds(args.drain_seconds),
             report_pace: Duration::from_millis(u64::from(args.report_pace_ms)),
+            session_key: seconds(args.session_key_hours * 3600),
+            admission: (&args.admission).into(),
         }
     }
 }
@@ -288,6 +329,7 @@ impl From<&LimitArgs> for Limits {
 #[cfg(test)]
 mod tests {
     use super::{Cli, Command, ListenAddress};
+    use crate::admission::Rate;
     use crate::server::Limits;
     use clap::{CommandFactory as _, Parser as _};
 
@@ -340,8 +382,24 @@ mod tests {
             1100
         );
         assert!(serve(&["--report-pace-ms", "10001"]).is_err());
+        assert!(serve(&["--session-key-hours", "0"]).is_err());
+        let limits = serve(&["--client-key", "connection", "--per-client-attests", "off"]).unwrap();
+        assert_eq!(limits.admission.client_attests, Rate::UNLIMITED);
+        assert!(serve(&["--per-client-attests", "6"]).is_err());
         assert!(serve(&["--chain", "c.pem"]).is_err());
         assert!(serve(&["--kds", "https://kdsintf.amd.com", "--endorsements", "d"]).is_ok());
         assert!(serve(&["--kds", "kdsintf.amd.com"]).is_err());
+    }
+
+    #[test]
+    fn stalls_are_a_count_and_milliseconds() {
+        let stalls: SimulatedStalls = "10:10200".parse().unwrap();
+        assert_eq!(
+            (stalls.every.get(), stalls.lasting),
+            (10, Duration::from_millis(10_200))
+        );
+        for text in ["", "10", "0:5", "10:", ":5", "10:60001", "-1:5", "10:5:5"] {
+            assert!(text.parse::<SimulatedStalls>().is_err(), "{text}");
+        }
     }
 }

@@ -14,7 +14,9 @@ const LABEL: &[u8] = b"bastide-enclave-configuration-v1\0";
 /// SHA-256 over a label and the deterministic CBOR of the configuration:
 /// 1 attester, 2 listener's kind, 3 to 15 the limits in the order of
 /// [`Limits`]' fields, bytes, counts or milliseconds; 16 the source of GPU evidence,
-/// and 17 the digest of the policy that judges it, null where there is no such source.
+/// and 17 the digest of the policy that judges it, null where there is no such source;
+/// 18 how long a session key signs, milliseconds; 19 the limits of admission, in the order of
+/// their fields.
 #[must_use]
 pub fn configuration_digest(
     limits: &Limits,
@@ -36,6 +38,8 @@ pub fn configuration_digest(
         tokens,
         drain,
         report_pace,
+        session_key,
+        admission,
     } = limits;
     let map = MapBuilder::new()
         .text(1, attester)
@@ -54,7 +58,9 @@ pub fn configuration_digest(
         .uint(14, milliseconds(*drain))
         .uint(15, milliseconds(*report_pace))
         .text(16, gpus.map_or("none", |(source, _)| source))
-        .bytes_or_null(17, gpus.as_ref().map(|(_, policy)| policy.as_bytes().as_slice()));
+        .bytes_or_null(17, gpus.as_ref().map(|(_, policy)| policy.as_bytes().as_slice()))
+        .uint(18, milliseconds(*session_key))
+        .uints(19, &admission.numbers());
     PolicyDigest::new(sha256(&[LABEL, &map.encode()]))
 }
 
@@ -69,6 +75,7 @@ fn milliseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::configuration_digest;
+    use crate::admission::ClientKey;
     use crate::server::Limits;
     use bastide_attestation::PolicyDigest;
     use std::time::Duration;
@@ -86,7 +93,7 @@ mod tests {
             configuration_digest(&base, "simulator", "tcp", gpus("nvml", 2)),
             configuration_digest(&base, "simulator", "tcp", gpus("simulated", 1)),
         ];
-        let changes: [fn(&mut Limits, Duration); 13] = [
+        let changes: [fn(&mut Limits, Duration); 25] = [
             |limits, _| limits.body_bytes += 1,
             |limits, _| limits.header_bytes += 1,
             |limits, _| limits.connections += 1,
@@ -100,6 +107,18 @@ mod tests {
             |limits, _| limits.tokens += 1,
             |limits, by| limits.drain += by,
             |limits, by| limits.report_pace += by,
+            |limits, by| limits.session_key += by,
+            |limits, _| limits.admission.client_key = ClientKey::Connection,
+            |limits, _| limits.admission.handshakes += 1,
+            |limits, _| limits.admission.client_handshakes += 1,
+            |limits, _| limits.admission.client_connections += 1,
+            |limits, _| limits.admission.client_arrivals.burst += 1,
+            |limits, _| limits.admission.attests.per_minute += 1,
+            |limits, _| limits.admission.client_attests.burst += 1,
+            |limits, _| limits.admission.connection_attests.per_minute += 1,
+            |limits, _| limits.admission.clients += 1,
+            |limits, by| limits.admission.head += by,
+            |limits, by| limits.admission.body += by,
         ];
         for change in changes {
             let mut limits = base.clone();
@@ -108,6 +127,6 @@ mod tests {
         }
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 19);
+        assert_eq!(digests.len(), 31);
     }
 }

@@ -4,11 +4,18 @@
 use aws_lc_rs::rand;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use bastide_attestation::{BootId, KeyThumbprint, Salt, ed25519_thumbprint};
+use bastide_attested_tls::{NoSessionKey, SessionKey};
 
 /// The system has no random numbers to give.
 #[derive(Debug, thiserror::Error)]
 #[error("the random number generator failed; nothing can be kept secret without it")]
 pub struct NoRandomness;
+
+impl From<NoSessionKey> for NoRandomness {
+    fn from(_: NoSessionKey) -> Self {
+        Self
+    }
+}
 
 /// Identity and keys of one boot.
 #[derive(Debug)]
@@ -17,10 +24,9 @@ pub struct Boot {
     pub id: BootId,
     /// Signs receipts.
     pub receipts: ReceiptKey,
-    /// Public half of the lane-K session key, in every statement. This version
-    /// offers lane M only, so the private half is dropped as soon as it is
-    /// made: nobody can sign a session with it.
-    pub session_key: [u8; 32],
+    /// Signs sessions of clients that have seen its public half in a report
+    /// lately (lane K). The first one: it is replaced from time to time.
+    pub session_key: SessionKey,
 }
 
 impl Boot {
@@ -32,7 +38,7 @@ impl Boot {
         Ok(Self {
             id: BootId::new(random()?),
             receipts: ReceiptKey::generate()?,
-            session_key: ReceiptKey::generate()?.public,
+            session_key: SessionKey::generate()?,
         })
     }
 }
@@ -99,7 +105,8 @@ mod tests {
         assert_ne!(one.id, two.id);
         assert_ne!(one.session_key, two.session_key);
         assert_ne!(one.receipts.public(), two.receipts.public());
-        assert_ne!(&one.session_key, one.receipts.public());
-        assert!(format!("{one:?}").contains("ReceiptKey(..)"));
+        assert_ne!(one.session_key.public(), one.receipts.public());
+        let shown = format!("{one:?}");
+        assert!(shown.contains("ReceiptKey(..)") && shown.contains("SessionKey(..)"));
     }
 }

@@ -1,11 +1,12 @@
 //! Generations on threads of their own, apart from the network's: a fixed
-//! number runs, a fixed number waits, one more is refused. Text comes back
-//! through a bounded channel; when its receiver is gone, the generation stops.
+//! number runs, a fixed number waits, one more is refused. Those that wait are
+//! taken in turn, client by client. Text comes back through a bounded channel;
+//! when its receiver is gone, the generation stops.
 
+mod queue;
 mod worker;
 
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::{io, thread};
 
 use bastide_attestation::FinishReason;
@@ -14,8 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use self::queue::Queue;
+use crate::admission::Share;
 use crate::api::{ApiError, Message, Parameters, TokenLogprob};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Refusal};
 
 /// Pieces that may wait for a slow client before its generation pauses.
 const PIECES: usize = 256;
@@ -31,6 +34,8 @@ pub(crate) struct Prompt {
     pub(crate) until: Instant,
     /// How long that was from the start, in seconds, for the error's text.
     pub(crate) limit_seconds: u64,
+    /// Whose it is.
+    pub(crate) share: Share,
 }
 
 /// What is known before the first token.
@@ -78,7 +83,7 @@ struct Job {
 /// The queue of generations. Its threads end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Inference {
-    queue: SyncSender<Job>,
+    queue: Arc<Queue<Job>>,
     metrics: Arc<Metrics>,
 }
 
@@ -93,13 +98,12 @@ impl Inference {
         waiting: usize,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Self> {
-        let (queue, jobs) = sync_channel(waiting);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::new(Queue::new(waiting));
         for number in 0..threads {
-            let (model, jobs, metrics) = (Arc::clone(model), Arc::clone(&jobs), Arc::clone(metrics));
+            let (model, queue, metrics) = (Arc::clone(model), Arc::clone(&queue), Arc::clone(metrics));
             thread::Builder::new()
                 .name(format!("generation-{number}"))
-                .spawn(move || worker::run(&model, &jobs, &metrics))?;
+                .spawn(move || worker::run(&model, &queue, &metrics))?;
         }
         Ok(Self {
             queue,
@@ -107,29 +111,43 @@ impl Inference {
         })
     }
 
-    /// Queues a generation.
+    /// Queues a generation. If the queue is full, the latest one of whoever has
+    /// most in it makes room for a client that has less.
     ///
     /// # Errors
     /// [`ApiError::Overloaded`] if the queue is full.
     pub(crate) fn submit(&self, prompt: Prompt) -> Result<Generation, ApiError> {
         let (started, starts) = oneshot::channel();
         let (events, receiver) = mpsc::channel(PIECES);
+        let share = prompt.share;
         let job = Job {
             prompt,
             started,
             events,
         };
-        self.metrics.queued.inc();
-        self.queue.try_send(job).map_err(|error| {
-            self.metrics.queued.dec();
-            match error {
-                TrySendError::Full(_) => ApiError::Overloaded,
-                TrySendError::Disconnected(_) => ApiError::Internal,
+        let pushed = self.queue.push(share, job, |job| job.started.is_closed());
+        self.metrics.queued.set(pushed.waiting);
+        match pushed.outcome {
+            Ok(None) => {}
+            Ok(Some(displaced)) => {
+                self.metrics.refuse(Refusal::QueueShare);
+                // Whoever asked may have gone away meanwhile.
+                let _ = displaced.started.send(Err(ApiError::ShareTaken));
             }
-        })?;
+            Err(_) => {
+                self.metrics.refuse(Refusal::Queue);
+                return Err(ApiError::Overloaded);
+            }
+        }
         Ok(Generation {
             started: starts,
             events: receiver,
         })
+    }
+}
+
+impl Drop for Inference {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }

@@ -23,6 +23,7 @@
 //! - keys are made in memory at start and written nowhere.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod api;
 pub mod args;
 pub mod attesting;

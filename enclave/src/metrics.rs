@@ -1,5 +1,5 @@
 //! Counters for the operator, in the Prometheus text format. No label or value
-//! ever comes from a request: the only label is an outcome of a fixed list.
+//! ever comes from a request: the only labels are outcomes and limits of fixed lists.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,11 +41,46 @@ struct OutcomeLabel {
     outcome: Outcome,
 }
 
+/// Which limit turned somebody away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Refusal {
+    /// Connections of the node.
+    Connections,
+    /// Handshakes of the node.
+    Handshakes,
+    /// Connections of one client.
+    ClientConnections,
+    /// Handshakes of one client.
+    ClientHandshakes,
+    /// New connections of one client.
+    ClientArrivals,
+    /// Attests of the node.
+    Attests,
+    /// Attests of one client.
+    ClientAttests,
+    /// Attests on one connection.
+    ConnectionAttests,
+    /// A request's head did not come in time.
+    SlowHead,
+    /// A request's body did not come in time.
+    SlowBody,
+    /// The queue of generations.
+    Queue,
+    /// One client's share of the queue.
+    QueueShare,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabel {
+    limit: Refusal,
+}
+
 /// All counters. Cheap to update from any thread.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<OutcomeLabel, Counter>,
+    refusals: Family<RefusalLabel, Counter>,
     /// Tokens read.
     pub(crate) prompt_tokens: Counter,
     /// Tokens written.
@@ -81,7 +116,9 @@ struct Attest {
     epochs: Counter,
     sessions: Counter,
     failures: Counter,
+    signatures: Counter,
     waiting: Gauge,
+    pace: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -90,6 +127,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("bastide_enclave"),
             requests: Family::default(),
+            refusals: Family::default(),
             prompt_tokens: Counter::default(),
             completion_tokens: Counter::default(),
             connections: Gauge::default(),
@@ -104,6 +142,9 @@ impl Metrics {
         for outcome in Outcome::ALL {
             // Creating it is enough for it to be listed with 0.
             drop(metrics.requests.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for limit in Refusal::ALL {
+            drop(metrics.refusals.get_or_create(&RefusalLabel { limit }));
         }
         let registry = &mut metrics.registry;
         for (name, help, counter) in [
@@ -129,6 +170,11 @@ impl Metrics {
                 "attest_failures",
                 "Attempts at a hardware report that failed",
                 &metrics.attest.failures,
+            ),
+            (
+                "attest_signatures",
+                "Sessions given a signature of the session key",
+                &metrics.attest.signatures,
             ),
             (
                 "gpu_failures",
@@ -159,6 +205,11 @@ impl Metrics {
         }
         for (name, help, gauge) in [
             (
+                "attest_pace_seconds",
+                "Least time between two hardware reports now",
+                &metrics.attest.pace,
+            ),
+            (
                 "gpu_evidence_age_seconds",
                 "Age of the current evidence of GPUs",
                 &metrics.gpus.age,
@@ -176,12 +227,25 @@ impl Metrics {
             "Chat completions by outcome",
             metrics.requests.clone(),
         );
+        registry.register(
+            "refusals",
+            "Connections, attests and requests turned away, by limit",
+            metrics.refusals.clone(),
+        );
         metrics
     }
 
     /// Counts a finished chat completion.
     pub(crate) fn count(&self, outcome: Outcome) {
         self.requests.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts somebody who was turned away.
+    pub(crate) fn refuse(&self, limit: Refusal) {
+        self.refusals.get_or_create(&RefusalLabel { limit }).inc();
+        if limit.is_at_the_door() {
+            self.connections_refused.inc();
+        }
     }
 
     /// The text format, with the lane's and the GPUs' counters as they are now.
@@ -191,6 +255,7 @@ impl Metrics {
             (&self.attest.epochs, lane.epochs),
             (&self.attest.sessions, lane.sessions),
             (&self.attest.failures, lane.failures),
+            (&self.attest.signatures, lane.signatures),
             (&self.gpus.failures, gpus.failures),
         ] {
             counter.inner().store(value, Ordering::Relaxed);
@@ -198,6 +263,7 @@ impl Metrics {
         self.attest
             .waiting
             .set(i64::try_from(lane.waiting).unwrap_or(i64::MAX));
+        self.attest.pace.set(lane.pace.as_secs_f64());
         self.gpus.epoch.set(i64::try_from(gpus.epoch).unwrap_or(i64::MAX));
         self.gpus.attested.set(i64::from(gpus.age.is_some()));
         self.gpus.age.set(gpus.age.unwrap_or_default().as_secs_f64());
@@ -235,11 +301,64 @@ impl Outcome {
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             403 => Self::NotAttested,
+            429 => Self::Overloaded,
             400..=499 => Self::Refused,
             503 => Self::Overloaded,
             504 => Self::TimedOut,
             _ => Self::Failed,
         }
+    }
+}
+
+impl Refusal {
+    const ALL: [Self; 12] = [
+        Self::Connections,
+        Self::Handshakes,
+        Self::ClientConnections,
+        Self::ClientHandshakes,
+        Self::ClientArrivals,
+        Self::Attests,
+        Self::ClientAttests,
+        Self::ConnectionAttests,
+        Self::SlowHead,
+        Self::SlowBody,
+        Self::Queue,
+        Self::QueueShare,
+    ];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Handshakes => "handshakes",
+            Self::ClientConnections => "client_connections",
+            Self::ClientHandshakes => "client_handshakes",
+            Self::ClientArrivals => "client_arrivals",
+            Self::Attests => "attests",
+            Self::ClientAttests => "client_attests",
+            Self::ConnectionAttests => "connection_attests",
+            Self::SlowHead => "slow_head",
+            Self::SlowBody => "slow_body",
+            Self::Queue => "queue",
+            Self::QueueShare => "queue_share",
+        }
+    }
+
+    /// Whether a connection was closed before its first byte was read.
+    const fn is_at_the_door(self) -> bool {
+        matches!(
+            self,
+            Self::Connections
+                | Self::Handshakes
+                | Self::ClientConnections
+                | Self::ClientHandshakes
+                | Self::ClientArrivals
+        )
+    }
+}
+
+impl EncodeLabelValue for Refusal {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.word().encode(encoder)
     }
 }
 
@@ -251,7 +370,7 @@ impl EncodeLabelValue for Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{GpuCounters, Metrics, Outcome};
+    use super::{GpuCounters, Metrics, Outcome, Refusal};
     use bastide_attested_tls::LaneCounters;
     use std::time::Duration;
 
@@ -259,11 +378,15 @@ mod tests {
     fn the_text_has_every_series_from_the_start_and_no_other_label() {
         let metrics = Metrics::new();
         metrics.count(Outcome::Answered);
+        metrics.refuse(Refusal::ClientHandshakes);
+        metrics.refuse(Refusal::SlowHead);
         let lane = LaneCounters {
             epochs: 3,
             sessions: 9,
             failures: 0,
+            signatures: 4,
             waiting: 2,
+            pace: Duration::from_millis(1100),
         };
         let gpus = GpuCounters {
             epoch: 7,
@@ -275,8 +398,13 @@ mod tests {
         for line in [
             "bastide_enclave_requests_total{outcome=\"answered\"} 1",
             "bastide_enclave_requests_total{outcome=\"failed\"} 0",
+            "bastide_enclave_refusals_total{limit=\"client_handshakes\"} 1",
+            "bastide_enclave_refusals_total{limit=\"queue_share\"} 0",
+            "bastide_enclave_connections_refused_total 1",
             "bastide_enclave_attest_epochs_total 3",
             "bastide_enclave_attest_waiting 2",
+            "bastide_enclave_attest_signatures_total 4",
+            "bastide_enclave_attest_pace_seconds 1.1",
             "bastide_enclave_ready 1",
             "bastide_enclave_gpu_epoch 7",
             "bastide_enclave_gpu_attested 1",
@@ -289,7 +417,8 @@ mod tests {
         }
         for line in text.lines().filter(|line| line.contains('{')) {
             assert!(
-                line.starts_with("bastide_enclave_requests_total{outcome="),
+                line.starts_with("bastide_enclave_requests_total{outcome=")
+                    || line.starts_with("bastide_enclave_refusals_total{limit="),
                 "{line}"
             );
         }

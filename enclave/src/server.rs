@@ -5,11 +5,13 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | `accept` | the listeners and the number of connections |
+//! | `accept` | the listeners, and who is let in |
 //! | `connection` | one connection's task and its deadlines |
+//! | `head` | how long a request's head may take |
 //! | `session` | what is known of one connection: binding, lease, running request |
 //! | `route` | paths and methods, and what needs a lease |
 //! | `attest` | evidence for this connection |
+//! | `epochs` | pages of the epoch log |
 //! | `chat` | a completion, whole or streamed, with its receipt |
 //! | `body` | request bodies in, answers out |
 //! | `monitor` | liveness, readiness and metrics on a plain loopback port |
@@ -19,6 +21,8 @@ mod attest;
 mod body;
 mod chat;
 mod connection;
+mod epochs;
+mod head;
 mod limits;
 mod monitor;
 mod route;
@@ -27,8 +31,9 @@ mod session;
 use std::sync::Arc;
 
 use bastide_attestation::ManifestDigest;
-use bastide_attested_tls::{LaneM, ServerIdentity};
+use bastide_attested_tls::{LaneM, ServerIdentity, Standing};
 
+use crate::admission::Admission;
 use crate::api::ApiError;
 use crate::drain::Lifecycle;
 use crate::gpus::{GpuState, Renewal};
@@ -64,6 +69,7 @@ impl ModelCard {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) limits: Limits,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) identity: ServerIdentity,
     pub(crate) lane: LaneM,
     pub(crate) model: ModelCard,
@@ -82,37 +88,46 @@ pub(crate) struct NodeGpus {
     pub(crate) renewal: Renewal,
 }
 
-/// What a session's evidence says of GPUs, as far as it has to stay true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GpuStanding {
-    /// There is nothing to say of them.
-    Without,
-    /// They are attested, and were interrupted this often before.
-    Attested(u64),
-    /// They are not attested now.
-    NotAttested,
-}
-
 impl Node {
-    /// How it is with the GPUs now.
-    pub(crate) fn gpu_standing(&self) -> GpuStanding {
-        match &self.gpus {
-            None => GpuStanding::Without,
-            Some(gpus) => gpus
-                .state
-                .standing()
-                .map_or(GpuStanding::NotAttested, GpuStanding::Attested),
-        }
-    }
-
-    /// Holds that GPUs, if there are some, are attested.
+    /// Holds that GPUs, if there are some, are attested. Returns the number of
+    /// their epoch.
     ///
     /// # Errors
     /// [`ApiError::GpusNotAttested`].
-    pub(crate) fn require_gpus(&self) -> Result<GpuStanding, ApiError> {
-        match self.gpu_standing() {
-            GpuStanding::NotAttested => Err(ApiError::GpusNotAttested),
-            standing => Ok(standing),
+    pub(crate) fn require_gpus(&self) -> Result<Option<u64>, ApiError> {
+        match &self.gpus {
+            None => Ok(None),
+            Some(gpus) => gpus.state.attested().map(Some).ok_or(ApiError::GpusNotAttested),
+        }
+    }
+
+    /// Holds that what was attested so still answers: a key that was replaced, or a
+    /// GPU epoch that followed without an event, changes nothing of that.
+    ///
+    /// # Errors
+    /// [`ApiError::GpusNotAttested`], else [`ApiError::AttestationOutdated`].
+    pub(crate) fn require_unchanged(&self, attested: Standing) -> Result<(), ApiError> {
+        self.require_gpus()?;
+        if self.lane.answers(&attested) {
+            Ok(())
+        } else {
+            Err(ApiError::AttestationOutdated)
+        }
+    }
+
+    /// Whether a new request may build on what was attested so: nothing has
+    /// changed, and there is no newer GPU epoch.
+    ///
+    /// # Errors
+    /// [`ApiError::GpusNotAttested`] while nobody could attest, else
+    /// [`ApiError::AttestationRequired`].
+    pub(crate) fn require_current(&self, attested: Standing) -> Result<(), ApiError> {
+        let gpus = self.require_gpus()?;
+        let current = self.lane.holds(&attested) && gpus.is_none_or(|epoch| attested.gpu_epoch >= epoch);
+        if current {
+            Ok(())
+        } else {
+            Err(ApiError::AttestationRequired)
         }
     }
 

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bastide_attestation::{Attester, AttesterError, Binder, BootId, GpuAttester};
-use bastide_attested_tls::{EnclaveFacts, LaneError, LaneHealth, LaneLimits, LaneM, ServerIdentity};
+use bastide_attested_tls::{
+    EnclaveFacts, LaneError, LaneHealth, LaneLimits, LaneM, ServerIdentity, SessionKey,
+};
 use tokio::net::TcpListener;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, interval_at, timeout};
 
+use crate::admission::Admission;
 use crate::args::ListenAddress;
 use crate::clock;
 use crate::configuration::configuration_digest;
@@ -30,6 +33,11 @@ use crate::telemetry::ops;
 
 /// How often the lane's health is looked at.
 const HEALTH: Duration = Duration::from_millis(500);
+
+/// Reports made at start-up to learn whether the host throttles them.
+const PROBE: u32 = 12;
+/// A pace from which on there is nothing to learn: hosts that throttle allow it.
+const NO_PROBE: Duration = Duration::from_secs(1);
 
 /// What an enclave is started with.
 #[derive(Debug, Clone)]
@@ -105,6 +113,7 @@ impl Enclave {
             boot_id: boot.id,
             session_key: boot.session_key,
             receipt_key: boot.receipts.thumbprint(),
+            sealed_key: None,
             model: manifest,
             configuration: configuration_digest(&limits, attester_name, listen.kind(), gpu_configuration),
             // There is no debug mode to be in: nothing shows more in any build.
@@ -112,6 +121,7 @@ impl Enclave {
         };
         let lane_limits = LaneLimits {
             pace: limits.report_pace,
+            probe: if limits.report_pace < NO_PROBE { PROBE } else { 0 },
             ..LaneLimits::default()
         };
         let gpu_attester = gpus
@@ -119,6 +129,9 @@ impl Enclave {
             .map(|gpus| -> Arc<dyn GpuAttester> { Arc::<GpuState>::clone(&gpus.state) });
         let lane =
             LaneM::start_with_gpus(attester, gpu_attester, facts, lane_limits).map_err(StartError::Lane)?;
+        if let Some(gpus) = &gpus {
+            gpus.state.tell(lane.signal());
+        }
         let identity = ServerIdentity::generate()?;
         attest_self(&lane, endorser.as_deref()).await?;
         let metrics = Arc::new(Metrics::new());
@@ -142,6 +155,7 @@ impl Enclave {
             simulated,
         );
         let node = Node {
+            admission: Admission::new(limits.admission.clone(), limits.connections, &metrics),
             limits,
             identity,
             lane,
@@ -181,6 +195,12 @@ impl Enclave {
         &self.ready
     }
 
+    /// What it states about itself, and how that is changed.
+    #[must_use]
+    pub fn lane(&self) -> LaneM {
+        self.node.lane.clone()
+    }
+
     /// The switch that takes it down.
     #[must_use]
     pub fn life(&self) -> Arc<Lifecycle> {
@@ -198,6 +218,7 @@ impl Enclave {
         } = self;
         let monitor = tokio::spawn(monitor(Arc::clone(&node), monitor_listener));
         let watch = tokio::spawn(watch(Arc::clone(&node)));
+        let rotation = tokio::spawn(rotate(node.lane.clone(), node.limits.session_key));
         serve(Arc::clone(&node), listener).await;
         let finished = timeout(node.limits.drain, node.life.connections().wait()).await;
         ops!(
@@ -207,6 +228,7 @@ impl Enclave {
         );
         monitor.abort();
         watch.abort();
+        rotation.abort();
         if let Some(gpus) = &node.gpus {
             gpus.renewal.stop();
         }
@@ -263,6 +285,22 @@ async fn watch(node: Arc<Node>) {
             ops!(ERROR, "enclave.unattestable", cause = reason.as_str());
             node.life.drain();
             return;
+        }
+    }
+}
+
+/// Replaces the session key again and again: what signs without the hardware
+/// doesn't do so for long.
+async fn rotate(lane: LaneM, every: Duration) {
+    let mut tick = interval_at(tokio::time::Instant::now() + every, every);
+    loop {
+        tick.tick().await;
+        match SessionKey::generate() {
+            Ok(key) => {
+                lane.restate(|facts| facts.session_key = key);
+                ops!(INFO, "enclave.session_key", phase = "replaced");
+            }
+            Err(error) => ops!(ERROR, "enclave.session_key", cause = error.to_string().as_str()),
         }
     }
 }

@@ -2,6 +2,8 @@
 //! committed model. The clients are `bastide-attested-tls`' own.
 
 mod serving {
+    pub(crate) mod admission;
+    pub(crate) mod changes;
     pub(crate) mod chat;
     pub(crate) mod gpus;
     pub(crate) mod lifecycle;

@@ -18,7 +18,7 @@ use crate::ledger::{CheckId, Ledger, Refused, Scope};
 use crate::nvidia::rim::RimMemo;
 use crate::nvidia::{GpuReport, GpuTrust, appraise_gpus};
 use crate::policy::Policy;
-use crate::recorded::{RecordedAzure, RecordedGpu, RecordedGpus, RecordedSnp};
+use crate::recorded::{RecordedAppraisal, RecordedAzure, RecordedGpu, RecordedGpus, RecordedSnp};
 use crate::rejection::Rejection;
 use crate::session::{Bound, Session, evaluate_gpu_evidence, evaluate_session};
 use crate::snp::{Authentic, Memo, Sources, Trust, authenticate, describe_roots, evaluate};
@@ -206,28 +206,27 @@ impl Verifier {
         &self,
         evidence: &Untrusted<Evidence>,
         now: UnixTime,
-    ) -> Result<AttestationResult, Box<Verdict>> {
+    ) -> Result<RecordedAppraisal, Box<Verdict>> {
         let evidence = evidence.as_unverified();
-        self.attest(evidence, &Session::Kept(evidence), now)
+        let (verdict, statement) = self.attest(evidence, &Session::Kept(evidence), now)?;
+        let digest = binding::statement_digest(&evidence.statement);
+        Ok(RecordedAppraisal::new(verdict, statement, digest))
     }
 
+    /// The accepted verdict on an envelope, and the statement that the hardware vouches for.
     fn attest(
         &self,
         evidence: &Evidence,
         session: &Session<'_>,
         now: UnixTime,
-    ) -> Result<AttestationResult, Box<Verdict>> {
+    ) -> Result<(Verdict, EpochStatement), Box<Verdict>> {
         match self.run(&subject_of(evidence), session, None, now) {
             (
                 Some(Appraised {
                     statement: Some(statement),
                 }),
                 verdict,
-            ) => Ok(AttestationResult {
-                verdict,
-                statement,
-                statement_digest: binding::statement_digest(&evidence.statement),
-            }),
+            ) => Ok((verdict, statement)),
             (_, verdict) => Err(Box::new(verdict)),
         }
     }
@@ -422,7 +421,12 @@ impl Appraiser for Verifier {
         now: UnixTime,
     ) -> Result<AttestationResult, Box<Verdict>> {
         let evidence = evidence.as_unverified();
-        self.attest(evidence, &Session::Live(evidence, session), now)
+        let (verdict, statement) = self.attest(evidence, &Session::Live(evidence, session), now)?;
+        Ok(AttestationResult {
+            verdict,
+            statement,
+            statement_digest: binding::statement_digest(&evidence.statement),
+        })
     }
 }
 

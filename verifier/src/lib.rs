@@ -64,10 +64,14 @@ mod snp;
 pub use appraisal::Verifier;
 pub use ledger::{CheckId, Scope};
 pub use pem::{PemError, pem_certificates};
-pub use policy::{Pin, Policy, PolicyError, PolicyFault, Window};
+pub use policy::{
+    KeyExchange, Pin, Policy, PolicyError, PolicyFault, ServerCertificate, SessionRules, Window,
+};
 pub use policy_signature::{
     MAX_POLICY_SIGNATURES, MAX_POLICY_SIGNATURES_BYTES, POLICY_SIGNATURES_HEADER, PolicySignatureCheck,
     PolicySignatureError, PolicySignatures, PolicySigner, PolicySigners, policy_signing_input,
 };
-pub use recorded::{RecordedAzure, RecordedGpu, RecordedGpus, RecordedNras, RecordedQuote, RecordedSnp};
+pub use recorded::{
+    RecordedAppraisal, RecordedAzure, RecordedGpu, RecordedGpus, RecordedNras, RecordedQuote, RecordedSnp,
+};
 pub use rejection::Rejection;

@@ -9,6 +9,7 @@ pub(crate) mod gpu;
 mod load;
 mod pins;
 mod schema;
+mod session;
 mod source;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use date::Window;
 pub use error::{PolicyError, PolicyFault};
 pub use pins::Pin;
 pub(crate) use pins::{Found, PinSet};
+pub use session::{KeyExchange, ServerCertificate, SessionRules};
 
 /// Which kinds of endorsement key may have signed a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +132,7 @@ pub struct Policy {
     ignored: Vec<String>,
     anchors: Vec<Anchor>,
     snp: SnpRules,
+    session: SessionRules,
     manifests: Option<PinSet<ManifestDigest>>,
     azure: Option<AzureRules>,
     gpu: Option<gpu::GpuRules>,
@@ -189,6 +192,12 @@ impl Policy {
             Some(_) => Platform::Azure,
             None => Platform::Snp,
         }
+    }
+
+    /// How a session with a node must be set up: for who connects to one.
+    #[must_use]
+    pub const fn session(&self) -> SessionRules {
+        self.session
     }
 
     /// Processors that it accepts.

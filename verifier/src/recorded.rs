@@ -1,9 +1,70 @@
 //! What may be appraised without a session: evidence that was recorded
-//! somewhere, with its endorsements, as a caller gives it. Nothing in here was
-//! verified, or even parsed.
+//! somewhere, with its endorsements, as a caller gives it. Nothing in it was
+//! verified, or even parsed. And what comes of kept evidence that is accepted:
+//! a type of its own, since nobody checked a binding.
 
 use bastide_attestation::nvidia::GpuEndorsements;
-use bastide_attestation::{GpuNonce, ReportData};
+use bastide_attestation::{EpochStatement, GpuNonce, ReportData, StatementDigest, Verdict};
+
+/// What kept evidence establishes: that hardware which meets the policy signed
+/// this statement. Not that any session ended there: who kept it may have been
+/// anybody's client. Made only by
+/// [`Verifier::appraise_receipt_evidence`](crate::Verifier::appraise_receipt_evidence).
+///
+/// It is no [`AttestationResult`](bastide_attestation::AttestationResult), and
+/// nothing makes one of it, so that no connection can be admitted by it:
+///
+/// ```compile_fail,E0308
+/// use bastide_attestation::{AttestationResult, Evidence, UnixTime, Untrusted};
+///
+/// fn admit(_: &AttestationResult) {}
+///
+/// fn replay(verifier: &bastide_verifier::Verifier, kept: &Untrusted<Evidence>) {
+///     admit(&verifier.appraise_receipt_evidence(kept, UnixTime::from_secs(0)).unwrap());
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedAppraisal {
+    verdict: Verdict,
+    statement: EpochStatement,
+    statement_digest: StatementDigest,
+}
+
+impl RecordedAppraisal {
+    pub(crate) const fn new(
+        verdict: Verdict,
+        statement: EpochStatement,
+        statement_digest: StatementDigest,
+    ) -> Self {
+        Self {
+            verdict,
+            statement,
+            statement_digest,
+        }
+    }
+
+    /// The verdict. It is accepted, and says that the binding was skipped.
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The verdict alone.
+    pub fn into_verdict(self) -> Verdict {
+        self.verdict
+    }
+
+    /// The statement that the hardware signed.
+    #[must_use]
+    pub const fn statement(&self) -> &EpochStatement {
+        &self.statement
+    }
+
+    /// SHA-256 of that statement's bytes.
+    #[must_use]
+    pub const fn statement_digest(&self) -> &StatementDigest {
+        &self.statement_digest
+    }
+}
 
 /// An SNP report with its endorsements, recorded somewhere, unverified.
 #[derive(Debug, Clone, Copy)]

@@ -85,6 +85,9 @@ pub enum GenerateError {
     /// Only some layers are loaded.
     #[error("only some of the model's layers are loaded, expected all of them")]
     PartialModel,
+    /// The caller no longer wanted it.
+    #[error("the completion was called off")]
+    Interrupted,
     /// The forward pass refused.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -98,6 +101,7 @@ impl GenerateError {
             Self::PromptTooLong { .. } => "generate.prompt_too_long",
             Self::Parameter { .. } => "generate.parameter",
             Self::PartialModel => "generate.partial_model",
+            Self::Interrupted => "generate.interrupted",
             Self::Forward(error) => error.code(),
         }
     }
@@ -207,7 +211,20 @@ macro_rules! completion {
             /// [`GenerateError::Forward`] if the prompt holds an id outside the vocabulary.
             #[expect(clippy::should_implement_trait, reason = "a step may fail, and its text is wiped, not collected")]
             pub fn next(&mut self) -> Result<Option<Step>, GenerateError> {
-                self.sequence.step(&self.model)
+                self.sequence.step(&self.model, &mut || true)
+            }
+
+            /// As [`next`](Self::next), as long as `wanted` says so. It is asked before each token and
+            /// before each part of the prompt. An interrupted completion can be gone on with: what was
+            /// computed is computed again, and the result is the same.
+            ///
+            /// # Errors
+            /// [`GenerateError::Interrupted`] if it is no longer wanted, else as [`next`](Self::next).
+            pub fn next_while(
+                &mut self,
+                wanted: &mut dyn FnMut() -> bool,
+            ) -> Result<Option<Step>, GenerateError> {
+                self.sequence.step(&self.model, wanted)
             }
 
             /// Why the completion ended; `None` while it has not.
@@ -288,13 +305,22 @@ impl Sequence {
         }
     }
 
-    fn step(&mut self, model: &Model) -> Result<Option<Step>, GenerateError> {
+    fn step(
+        &mut self,
+        model: &Model,
+        wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Step>, GenerateError> {
         if self.finish.is_some() {
             return Ok(None);
         }
+        if !wanted() {
+            return Err(GenerateError::Interrupted);
+        }
         let pos = self.prompt.len() + self.produced;
         let logits = if self.produced == 0 {
-            prefill(model, &self.prompt, &mut self.cache, &mut self.scratch)?
+            // Of a prompt that was interrupted, nothing is relied on.
+            self.cache.truncate(0);
+            prefill(model, &self.prompt, &mut self.cache, &mut self.scratch, wanted)?
         } else {
             let input = Input::Ids(std::slice::from_ref(&self.last));
             model.forward_rows(input, pos - 1, Rows::Last, &mut self.cache, &mut self.scratch)?
@@ -351,13 +377,20 @@ fn prefill<'s>(
     prompt: &[u32],
     cache: &mut KvCache,
     scratch: &'s mut Scratch,
-) -> Result<Output<'s>, ForwardError> {
+    wanted: &mut dyn FnMut() -> bool,
+) -> Result<Output<'s>, GenerateError> {
     let whole = prompt.len().saturating_sub(1) / PREFILL_ROWS * PREFILL_ROWS;
     let (head, tail) = prompt.split_at(whole);
     for (index, rows) in head.chunks(PREFILL_ROWS).enumerate() {
+        if !wanted() {
+            return Err(GenerateError::Interrupted);
+        }
         model.forward_rows(Input::Ids(rows), index * PREFILL_ROWS, Rows::Last, cache, scratch)?;
     }
-    model.forward_rows(Input::Ids(tail), whole, Rows::Last, cache, scratch)
+    if !wanted() {
+        return Err(GenerateError::Interrupted);
+    }
+    Ok(model.forward_rows(Input::Ids(tail), whole, Rows::Last, cache, scratch)?)
 }
 
 fn report(model: &Model, logits: &[f32], id: u32, count: usize) -> TokenLogprob {

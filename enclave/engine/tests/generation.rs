@@ -48,6 +48,30 @@ fn message(role: Role, content: &str) -> ChatMessage {
 }
 
 #[test]
+fn a_long_prompt_can_be_called_off_between_its_parts_and_gone_on_with() {
+    let prompt: Vec<u32> = (0..300).map(|at| at % 50).collect();
+    let whole = run(&prompt, params(1, 4));
+    let mut generation = model().generate(&prompt, params(1, 4)).unwrap();
+    for parts in 0..3 {
+        // Once before the prompt, and once before each of its three parts.
+        let mut asked = 0;
+        let called_off = generation.next_while(&mut || {
+            asked += 1;
+            asked <= parts + 1
+        });
+        assert!(matches!(called_off, Err(GenerateError::Interrupted)), "{parts}");
+        assert_eq!(asked, parts + 2, "it was asked no more than it had to be");
+        assert_eq!(generation.usage().completion_tokens, 0);
+    }
+    let mut text = String::new();
+    while let Some(step) = generation.next_while(&mut || true).unwrap() {
+        text.push_str(&step.text);
+    }
+    let finish = generation.finish();
+    assert_eq!((text, finish, generation.usage().completion_tokens), whole);
+}
+
+#[test]
 fn the_same_request_gives_the_same_completion_and_another_seed_another() {
     let prompt: Vec<u32> = (0..20).collect();
     let first = run(&prompt, params(1, 30));

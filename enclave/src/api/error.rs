@@ -120,9 +120,34 @@ pub enum ApiError {
     /// Too many sessions wait for a report.
     #[error("too many sessions wait for evidence; try again on a new connection")]
     AttestBusy,
+    /// More attests came from one client than one may make.
+    #[error(
+        "attests come faster than one client or connection may make them; wait, and use a new connection"
+    )]
+    AttestLimited {
+        /// When another will be answered, seconds.
+        seconds: u32,
+    },
     /// No report could be had.
     #[error("the security processor gave no evidence; try again on a new connection, or another node")]
     AttestFailed,
+    /// The session key may not sign for the statement that the request names.
+    #[error(
+        "the session key can't answer for this statement: it is not of this boot, too old, or something has changed \
+         since; ask for a report (lane 1)"
+    )]
+    LaneKUnavailable,
+    /// What was attested on this connection is not so any more.
+    #[error(
+        "what this connection attested has changed; POST {path} on a new one and check the evidence",
+        path = bastide_attestation::ATTEST_PATH
+    )]
+    AttestationOutdated,
+    /// GPUs were to be asked on demand.
+    #[error(
+        "no evidence of GPUs could be had on demand; ask for current evidence (gpu 0), or try again on a new connection"
+    )]
+    GpusUnavailable,
     /// The machine's GPUs are not attested at the moment.
     #[error(
         "this enclave's GPUs are not attested at the moment; try again on a new connection, or another node"
@@ -131,6 +156,9 @@ pub enum ApiError {
     /// Too many generations run and wait.
     #[error("all generations are taken and the queue is full; try again")]
     Overloaded,
+    /// The queue is full, and this client has more in it than others.
+    #[error("the queue is full and others wait who have less in it than you; ask for less at once")]
+    ShareTaken,
     /// The enclave is about to stop.
     #[error("this enclave is stopping; use another node")]
     Draining,
@@ -175,16 +203,19 @@ impl ApiError {
             | Self::ContextLength { .. }
             | Self::Template
             | Self::AttestMalformed => StatusCode::BAD_REQUEST,
-            Self::AttestationRequired => StatusCode::FORBIDDEN,
+            Self::AttestationRequired | Self::AttestationOutdated => StatusCode::FORBIDDEN,
+            Self::LaneKUnavailable => StatusCode::CONFLICT,
             Self::ModelNotFound { .. } | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::AttestLimited { .. } | Self::ShareTaken => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AttestBusy
             | Self::AttestFailed
             | Self::GpusNotAttested
+            | Self::GpusUnavailable
             | Self::Overloaded
             | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimeLimit { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -212,9 +243,14 @@ impl ApiError {
             Self::AttestationRequired => "attestation_required",
             Self::AttestMalformed => "attest_malformed",
             Self::AttestBusy => "attest_busy",
+            Self::AttestLimited { .. } => "attest_limited",
             Self::AttestFailed => "attest_failed",
             Self::GpusNotAttested => "gpus_not_attested",
+            Self::GpusUnavailable => "gpus_unavailable",
+            Self::LaneKUnavailable => "lane_k_unavailable",
+            Self::AttestationOutdated => "attestation_outdated",
             Self::Overloaded => "overloaded",
+            Self::ShareTaken => "share_taken",
             Self::Draining => "draining",
             Self::TimeLimit { .. } => "time_limit",
             Self::Internal => "internal_error",
@@ -240,8 +276,10 @@ impl ApiError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::Overloaded | Self::AttestBusy => Some(1),
+            Self::AttestLimited { seconds } => Some(*seconds),
+            Self::Overloaded | Self::ShareTaken | Self::AttestBusy => Some(1),
             Self::AttestFailed | Self::GpusNotAttested | Self::Draining => Some(5),
+            Self::GpusUnavailable => Some(10),
             _ => None,
         }
     }
@@ -252,10 +290,13 @@ impl ApiError {
         matches!(
             self,
             Self::AttestationRequired
+                | Self::AttestationOutdated
                 | Self::AttestMalformed
                 | Self::AttestBusy
+                | Self::AttestLimited { .. }
                 | Self::AttestFailed
                 | Self::GpusNotAttested
+                | Self::GpusUnavailable
                 | Self::BodyTooLarge { .. }
                 | Self::BodyTimeout
                 | Self::Draining
@@ -265,6 +306,7 @@ impl ApiError {
     const fn kind(&self) -> &'static str {
         match self.status().as_u16() {
             403 => "permission_error",
+            429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             503 => "overloaded_error",
             _ => "server_error",
@@ -328,11 +370,21 @@ mod tests {
             ApiError::AttestBusy,
             ApiError::AttestFailed,
             ApiError::GpusNotAttested,
+            ApiError::GpusUnavailable,
             ApiError::Overloaded,
             ApiError::Draining,
         ] {
             assert_eq!(error.status(), 503);
             assert!(error.retry_after().is_some(), "{error}");
+        }
+        for error in [ApiError::AttestLimited { seconds: 7 }, ApiError::ShareTaken] {
+            assert_eq!(error.status(), 429);
+            assert!(error.retry_after().is_some(), "{error}");
+            assert!(
+                String::from_utf8(error.to_json())
+                    .unwrap()
+                    .contains("rate_limit_error")
+            );
         }
     }
 }

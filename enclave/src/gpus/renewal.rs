@@ -5,12 +5,12 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bastide_attestation::{BootId, GpuEpoch, GpuPart, binding};
+use bastide_attestation::{BootId, GpuEpoch, GpuPart, TreeHash, binding};
 
 use super::fault::GpuFault;
 use super::judge::{AppraisedGpus, GpuJudge};
 use super::source::GpuSource;
-use super::state::GpuState;
+use super::state::{GpuState, Order};
 use crate::telemetry::ops;
 
 const THREAD_NAME: &str = "bastide-gpus";
@@ -48,7 +48,7 @@ pub(crate) struct Renewal(Mutex<Option<Running>>);
 
 #[derive(Debug)]
 struct Running {
-    stop: mpsc::Sender<()>,
+    orders: mpsc::Sender<Order>,
     /// Disconnected when the source is gone.
     ended: Receiver<()>,
 }
@@ -58,8 +58,9 @@ impl Renewal {
     /// are closed then. One that hangs isn't waited for.
     pub(crate) fn stop(&self) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { stop, ended }) = running {
-            drop(stop);
+        if let Some(Running { orders, ended }) = running {
+            // It may have ended by itself.
+            let _ = orders.send(Order::Stop);
             // Nothing is ever sent: it ends, or time is over.
             let _ = ended.recv_timeout(CLOSING);
         }
@@ -96,34 +97,42 @@ pub(super) fn start(
         state: Arc::clone(&state),
     };
     renewing.attest()?;
-    let (stop, stopped) = mpsc::channel();
+    let (orders, ordered) = mpsc::channel();
+    state.obeyed_by(orders.clone());
     let (end, ended) = mpsc::channel();
     std::thread::Builder::new()
         .name(THREAD_NAME.to_owned())
         .spawn(move || {
             let _end: mpsc::Sender<()> = end;
-            renewing.run(&stopped);
+            renewing.run(&ordered);
         })
         .map_err(GpuFault::Thread)?;
-    let running = Running { stop, ended };
+    let running = Running { orders, ended };
     Ok((state, Renewal(Mutex::new(Some(running)))))
 }
 
 impl Renewing {
-    fn run(mut self, stopped: &Receiver<()>) {
+    fn run(mut self, ordered: &Receiver<Order>) {
         let mut due = Instant::now() + self.rhythm.renew;
         loop {
             let until_due = due.saturating_duration_since(Instant::now());
-            match stopped.recv_timeout(until_due.min(self.rhythm.look)) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if Instant::now() < due {
-                let Err(fault) = self.source.require_unchanged() else {
-                    continue;
-                };
-                // An event: no evidence from now on, and new evidence at once.
-                self.state.interrupt(&fault);
+            let event = match ordered.recv_timeout(until_due.min(self.rhythm.look)) {
+                Err(RecvTimeoutError::Timeout) if Instant::now() < due => self.source.require_unchanged(),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Ok(Order::Strict { root, answer }) => {
+                    let asked = self.strict(&root);
+                    let told = asked.as_ref().map(Arc::clone).map_err(GpuFault::to_string);
+                    // Whoever asked may be gone; nobody wants the answer then.
+                    let _ = answer.try_send(told);
+                    asked.map(drop)
+                }
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            };
+            match event {
+                Ok(()) if Instant::now() < due => continue,
+                Ok(()) => {}
+                // No evidence from now on, and new evidence at once.
+                Err(fault) => self.state.interrupt(&fault),
             }
             due = Instant::now()
                 + match self.attest() {
@@ -143,19 +152,32 @@ impl Renewing {
     fn attest(&mut self) -> Result<(), GpuFault> {
         let since = Instant::now();
         let (number, seed) = self.state.begin()?;
+        let part = self.ask(number, seed)?;
+        self.state.publish(GpuEpoch::new(number, part), since);
+        ops!(INFO, "gpus.attested", phase = self.source.name());
+        Ok(())
+    }
+
+    /// A GPU epoch for one statement alone, whose tree has this root.
+    fn strict(&mut self, root: &TreeHash) -> Result<Arc<GpuEpoch>, GpuFault> {
+        let number = self.state.begin_strict();
+        let part = self.ask(number, *root.as_bytes())?;
+        ops!(INFO, "gpus.attested", phase = "strict");
+        Ok(Arc::new(GpuEpoch::strict(number, part)))
+    }
+
+    /// Evidence over the nonce of this number and this seed.
+    fn ask(&mut self, number: u64, seed: [u8; 32]) -> Result<GpuPart, GpuFault> {
         let nonce = binding::gpu_nonce(&self.boot_id, number, &seed);
         let judge = &self.judge;
         let appraised: AppraisedGpus = self.source.attest(&nonce, &|evidence, endorsements| {
             Ok(judge.appraise(evidence, endorsements, &nonce)?)
         })?;
         let (evidence, endorsements) = appraised.into_parts();
-        let part = GpuPart {
+        Ok(GpuPart {
             evidence: evidence.encode(),
             seed,
             endorsements,
-        };
-        self.state.publish(GpuEpoch::new(number, part), since);
-        ops!(INFO, "gpus.attested", phase = self.source.name());
-        Ok(())
+        })
     }
 }

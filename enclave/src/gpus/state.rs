@@ -1,10 +1,12 @@
 //! What is current of the GPUs, until when, and how often that was interrupted.
 //! Sessions and statements read it; the renewing thread alone writes it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use bastide_attestation::{GpuAttester, GpuEpoch, GpuSnapshot, StatementDigest};
+use bastide_attestation::{GpuAttester, GpuAttesterError, GpuEpoch, GpuSnapshot, StatementDigest, TreeHash};
+use bastide_attested_tls::LaneSignal;
 
 use super::fault::GpuFault;
 use crate::identity::{NoRandomness, random};
@@ -23,12 +25,32 @@ pub(crate) struct GpuCounters {
     pub(crate) failures: u64,
 }
 
+/// The longest that one answer over a root is waited for: NVML's own limit, for
+/// as many calls as it makes at worst, and the appraisal.
+const STRICT: Duration = Duration::from_secs(60);
+
+/// What the renewing thread can be told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To end.
+    Stop,
+    /// To ask the GPUs over this root, now.
+    Strict {
+        root: TreeHash,
+        answer: SyncSender<Result<Arc<GpuEpoch>, String>>,
+    },
+}
+
 /// The GPUs' evidence, shared.
 #[derive(Debug)]
 pub(crate) struct GpuState {
     inner: Mutex<Inner>,
     /// How old evidence gets.
     longest: Duration,
+    /// Who has to know of events.
+    signal: OnceLock<LaneSignal>,
+    /// The renewing thread.
+    orders: OnceLock<mpsc::Sender<Order>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +60,6 @@ struct Inner {
     current: Option<(Arc<GpuEpoch>, Instant)>,
     /// The latest statement.
     seed: Option<[u8; 32]>,
-    /// How often there was evidence and then none.
-    interruptions: u64,
     collection: Duration,
     failures: u64,
     /// Why there will be no evidence any more.
@@ -47,17 +67,17 @@ struct Inner {
 }
 
 impl Inner {
-    fn interrupt(&mut self, fault: &GpuFault) {
+    /// Whether there was evidence, which is none any more.
+    fn interrupt(&mut self, fault: &GpuFault) -> bool {
         self.failures += 1;
-        if self.current.take().is_some() {
-            self.interruptions += 1;
-        }
+        let lost = self.current.take().is_some();
         ops!(
             ERROR,
             "gpus.not_attested",
             code = fault.code(),
             cause = fault.to_string().as_str(),
         );
+        lost
     }
 }
 
@@ -67,6 +87,8 @@ impl GpuState {
         Self {
             inner: Mutex::default(),
             longest,
+            signal: OnceLock::new(),
+            orders: OnceLock::new(),
         }
     }
 
@@ -76,14 +98,40 @@ impl GpuState {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let stale = |(_, since): &(_, Instant)| since.elapsed() > self.longest;
         if inner.current.as_ref().is_some_and(stale) {
-            inner.interrupt(&GpuFault::Stale {
-                seconds: self.longest.as_secs(),
-            });
+            let seconds = self.longest.as_secs();
+            self.interrupted(inner.interrupt(&GpuFault::Stale { seconds }));
         }
         inner
     }
 
+    /// INVARIANT: under the lock, so that nobody sees GPUs attested again in the
+    /// generation of before an event.
+    fn interrupted(&self, lost: bool) {
+        if lost && let Some(signal) = self.signal.get() {
+            signal.interrupted();
+        }
+    }
+
+    /// Tells the lane of every event from now on.
+    pub(crate) fn tell(&self, signal: LaneSignal) {
+        // One lane, once.
+        let _ = self.signal.set(signal);
+    }
+
     // For the renewing thread.
+
+    /// Takes orders for it.
+    pub(super) fn obeyed_by(&self, orders: mpsc::Sender<Order>) {
+        // One thread, once.
+        let _ = self.orders.set(orders);
+    }
+
+    /// Begins a GPU epoch over a root: its number.
+    pub(super) fn begin_strict(&self) -> u64 {
+        let mut inner = self.inner();
+        inner.number += 1;
+        inner.number
+    }
 
     /// Begins a GPU epoch: its number, and the seed of its nonce.
     pub(crate) fn begin(&self) -> Result<(u64, [u8; 32]), NoRandomness> {
@@ -101,11 +149,16 @@ impl GpuState {
         let mut inner = self.inner();
         inner.collection = since.elapsed();
         inner.current = Some((Arc::new(epoch), since));
+        drop(inner);
+        if let Some(signal) = self.signal.get() {
+            signal.renewed();
+        }
     }
 
     /// There is no evidence any more, or none yet again.
     pub(crate) fn interrupt(&self, fault: &GpuFault) {
-        self.inner().interrupt(fault);
+        let mut inner = self.inner();
+        self.interrupted(inner.interrupt(fault));
     }
 
     /// Nor will there be any.
@@ -115,11 +168,10 @@ impl GpuState {
 
     // For everybody else.
 
-    /// How often evidence was lost, while there is some. What was attested under
-    /// another number was attested before an event.
-    pub(crate) fn standing(&self) -> Option<u64> {
+    /// Number of the GPU epoch of the current evidence, if there is some.
+    pub(crate) fn attested(&self) -> Option<u64> {
         let inner = self.inner();
-        inner.current.is_some().then_some(inner.interruptions)
+        inner.current.as_ref().map(|(epoch, _)| epoch.number())
     }
 
     /// Why there will be no evidence any more.
@@ -156,6 +208,23 @@ impl GpuAttester for GpuState {
     fn stated(&self, statement: &StatementDigest) {
         self.inner().seed = Some(*statement.as_bytes());
     }
+
+    fn strict(&self, root: &TreeHash) -> Result<Arc<GpuEpoch>, GpuAttesterError> {
+        let unavailable = |reason: String| GpuAttesterError::Unavailable { reason };
+        if self.attested().is_none() {
+            return Err(unavailable("they are not attested at the moment".to_owned()));
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        let order = Order::Strict { root: *root, answer };
+        let told = self.orders.get().map(|orders| orders.send(order));
+        let Some(Ok(())) = told else {
+            return Err(unavailable("nobody asks them any more".to_owned()));
+        };
+        answered
+            .recv_timeout(STRICT)
+            .map_err(|_| unavailable(format!("they did not answer within {} s", STRICT.as_secs())))?
+            .map_err(unavailable)
+    }
 }
 
 #[cfg(test)]
@@ -187,15 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn an_interruption_takes_evidence_away_and_counts_until_there_is_some_again() {
+    fn an_interruption_takes_evidence_away_until_there_is_some_again() {
         let state = GpuState::new(Duration::MAX);
         let fault = GpuFault::Stale { seconds: 1 };
         // At boot nothing is lost that nobody had.
         state.interrupt(&fault);
-        assert_eq!(state.standing(), None);
+        assert_eq!(state.attested(), None);
         let (number, seed) = state.begin().unwrap();
         state.publish(epoch(number, seed), Instant::now());
-        assert_eq!(state.standing(), Some(0));
+        assert_eq!(state.attested(), Some(1));
         // While the next is being made, statements name the one that is there.
         let (next, seed) = state.begin().unwrap();
         let snapshot = state.current();
@@ -204,11 +273,11 @@ mod tests {
         state.interrupt(&fault);
         let snapshot = state.current();
         assert_eq!(
-            (snapshot.number, snapshot.epoch, state.standing()),
+            (snapshot.number, snapshot.epoch, state.attested()),
             (2, None, None)
         );
         state.publish(epoch(next, seed), Instant::now());
-        assert_eq!(state.standing(), Some(1));
+        assert_eq!(state.attested(), Some(2));
         assert_eq!(state.counters().failures, 3);
     }
 
@@ -219,9 +288,9 @@ mod tests {
         state.publish(epoch(number, seed), Instant::now());
         assert!(state.current().epoch.is_some());
         std::thread::sleep(Duration::from_millis(30));
-        assert_eq!((state.current().epoch, state.standing()), (None, None));
+        assert_eq!((state.current().epoch, state.attested()), (None, None));
         assert_eq!(state.counters().failures, 1);
         state.publish(epoch(number, seed), Instant::now());
-        assert_eq!(state.standing(), Some(1));
+        assert_eq!(state.attested(), Some(1));
     }
 }

@@ -2,30 +2,27 @@
 //! into pieces. A panic ends the job it happened in and not the thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bastide_attestation::FinishReason;
 use bastide_engine::{
-    ChatMessage, FinishReason as EngineFinish, Model, Role, SamplingParams, Step, TemplateError,
+    ChatMessage, FinishReason as EngineFinish, GenerateError, Model, Role, SamplingParams, Step,
+    TemplateError,
 };
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::queue::Queue;
 use super::{Event, Job, Piece, Prompt, Started};
 use crate::api::{ApiError, Message, Parameters, Speaker, TokenLogprob, TokenWord};
 use crate::identity::random;
 use crate::metrics::Metrics;
 use crate::telemetry::ops;
 
-/// Runs jobs until the queue is dropped.
-pub(super) fn run(model: &Arc<Model>, jobs: &Mutex<Receiver<Job>>, metrics: &Metrics) {
-    loop {
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else {
-            return;
-        };
-        metrics.queued.dec();
+/// Runs jobs until the queue is closed.
+pub(super) fn run(model: &Arc<Model>, queue: &Queue<Job>, metrics: &Metrics) {
+    while let Some((job, waiting)) = queue.pop() {
+        metrics.queued.set(waiting);
         if job.started.is_closed() {
             continue;
         }
@@ -55,19 +52,22 @@ fn generate(model: &Arc<Model>, job: Job, metrics: &Metrics) {
     if started.send(Ok(start)).is_err() {
         return;
     }
+    // Also asked between the parts of a long prompt.
+    let mut wanted = || Instant::now() < until && !events.is_closed();
     let ended = loop {
-        if Instant::now() >= until {
-            break Err(ApiError::TimeLimit {
-                seconds: limit_seconds,
-            });
-        }
-        match generation.next() {
+        match generation.next_while(&mut wanted) {
             Ok(Some(step)) => {
                 if events.blocking_send(Ok(Event::Piece(piece(step)))).is_err() {
                     break Err(ApiError::Internal);
                 }
             }
             Ok(None) => break Ok(()),
+            // For a client that is gone the answer goes nowhere.
+            Err(GenerateError::Interrupted) => {
+                break Err(ApiError::TimeLimit {
+                    seconds: limit_seconds,
+                });
+            }
             Err(error) => {
                 ops!(ERROR, "generation.failed", code = error.code());
                 break Err(ApiError::Internal);

@@ -1,14 +1,13 @@
-//! The listeners, TCP and vsock, and the cap on connections. A connection too
-//! many is closed before its first byte is read.
+//! The listeners, TCP and vsock. Whom admission doesn't let in is closed before
+//! its first byte is read.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener};
 
 use super::{Node, connection};
@@ -49,11 +48,10 @@ impl Listener {
 
 /// Accepts connections until draining starts, and then returns at once.
 pub(crate) async fn serve(node: Arc<Node>, listener: Listener) {
-    let places = Arc::new(Semaphore::new(node.limits.connections));
     loop {
         let failed = tokio::select! {
             () = node.life.until_draining() => return,
-            failed = accept_one(&node, &listener, &places) => failed,
+            failed = accept_one(&node, &listener) => failed,
         };
         if failed.is_err() {
             tokio::time::sleep(AFTER_FAILURE).await;
@@ -61,33 +59,31 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Listener) {
     }
 }
 
-async fn accept_one(node: &Arc<Node>, listener: &Listener, places: &Arc<Semaphore>) -> io::Result<()> {
+async fn accept_one(node: &Arc<Node>, listener: &Listener) -> io::Result<()> {
     match listener {
         Listener::Tcp(listener) => {
-            let (stream, _) = listener.accept().await?;
+            let (stream, peer) = listener.accept().await?;
             // Tokens are small writes that should leave at once.
             stream.set_nodelay(true)?;
-            admit(node, stream, places);
+            admit(node, stream, Some(peer.ip()));
         }
         Listener::Vsock(listener) => {
             let (stream, _) = listener.accept().await?;
-            admit(node, stream, places);
+            // The host is the peer of all of them.
+            admit(node, stream, None);
         }
     }
     Ok(())
 }
 
-fn admit<IO>(node: &Arc<Node>, io: IO, places: &Arc<Semaphore>)
+fn admit<IO>(node: &Arc<Node>, io: IO, peer: Option<IpAddr>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-        node.metrics.connections_refused.inc();
+    let Ok(guest) = node.admission.arrive(peer, Instant::now()) else {
         return;
     };
-    let task = connection::run(Arc::clone(node), io);
-    node.life.connections().spawn(async move {
-        task.await;
-        drop(place);
-    });
+    node.life
+        .connections()
+        .spawn(connection::run(Arc::clone(node), io, guest));
 }

@@ -25,7 +25,7 @@ use crate::api::{AnswerHead, ApiError, ChatRequest, Served, TokenLogprob, Usage}
 use crate::clock;
 use crate::identity::{random, salt};
 use crate::inference::{Event, Prompt};
-use crate::metrics::Outcome;
+use crate::metrics::{Outcome, Refusal};
 use crate::receipts::Answer;
 use crate::telemetry::ops;
 
@@ -113,9 +113,16 @@ async fn prepare(
     }
     let lease = session.require_lease()?;
     require_type(request.headers(), "application/json")?;
-    let body = timeout_at(until, body::read(request.into_body(), node.limits.body_bytes))
-        .await
-        .map_err(|_| ApiError::BodyTimeout)??;
+    let body_until = until.min(Instant::now() + node.limits.admission.body);
+    let body = timeout_at(
+        body_until,
+        body::read(request.into_body(), node.limits.body_bytes),
+    )
+    .await
+    .map_err(|_| {
+        node.metrics.refuse(Refusal::SlowBody);
+        ApiError::BodyTimeout
+    })??;
     let served = Served {
         model: &node.model.name,
         tokens: node.limits.tokens,
@@ -132,6 +139,7 @@ async fn prepare(
         most_tokens: node.limits.tokens,
         until,
         limit_seconds,
+        share: session.guest.share(),
     })?;
     let started = timeout_at(until, generation.started)
         .await
@@ -171,9 +179,7 @@ impl Running {
             })?
             .unwrap_or(Err(ApiError::Internal));
         // What was attested is no longer so: not another token.
-        if self.node.gpu_standing() != self.lease.gpus {
-            return Err(ApiError::GpusNotAttested);
-        }
+        self.node.require_unchanged(self.lease.standing)?;
         next
     }
 

@@ -14,8 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep_until;
 
 use super::body::AnswerBody;
+use super::head::Heads;
 use super::session::{Deadline, Session};
 use super::{Limits, Node, route};
+use crate::admission::Guest;
 
 /// Requests at once on one connection.
 const STREAMS: u32 = 32;
@@ -28,7 +30,7 @@ const FRAME: u32 = 16 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// Runs a connection to its end.
-pub(super) async fn run<IO>(node: Arc<Node>, io: IO)
+pub(super) async fn run<IO>(node: Arc<Node>, io: IO, guest: Guest)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -38,12 +40,13 @@ where
         accepted = handshake => accepted,
         () = node.life.until_draining() => return,
     };
+    guest.handshaken();
     let Ok(accepted) = accepted else {
         node.metrics.handshake_failures.inc();
         return;
     };
     let (stream, binding) = accepted.into_parts();
-    let session = Session::new(Arc::clone(&node), binding);
+    let session = Session::new(Arc::clone(&node), binding, guest);
     serve(&session, session.binding.protocol(), stream).await;
 }
 
@@ -58,7 +61,7 @@ where
         Protocol::Http1 => {
             let connection = http1::Builder::new()
                 .max_buf_size(limits.header_bytes)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(Heads::new(stream, session)), service);
             until_the_end(session, connection).await;
         }
         Protocol::Http2 => {
@@ -88,7 +91,7 @@ trait Serving: Future {
     fn wind_down(self: Pin<&mut Self>);
 }
 
-impl<IO, S> Serving for http1::Connection<TokioIo<IO>, S>
+impl<IO, S> Serving for http1::Connection<TokioIo<Heads<IO>>, S>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming, ResBody = AnswerBody>,

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::admission::AdmissionLimits;
+
 /// The most an answer's tokens can be, whatever the flags say.
 pub(crate) const MOST_TOKENS: u32 = 131_072;
 /// The longest a connection may live on one attestation (protocol, "States").
@@ -37,8 +39,12 @@ pub struct Limits {
     pub tokens: u32,
     /// Longest time to finish running requests when draining.
     pub drain: Duration,
-    /// Least time between two reports, for hosts that throttle them. Kept by lane M.
+    /// Least time between two reports, whatever the host allows. Kept by lane M.
     pub report_pace: Duration,
+    /// How long one session key signs (lane K). Kept by `startup`.
+    pub session_key: Duration,
+    /// Who may come in, how fast, and how slowly a request may come.
+    pub admission: AdmissionLimits,
 }
 
 impl Default for Limits {
@@ -57,6 +63,8 @@ impl Default for Limits {
             tokens: 4096,
             drain: Duration::from_secs(30),
             report_pace: Duration::ZERO,
+            session_key: Duration::from_secs(24 * 3600),
+            admission: AdmissionLimits::default(),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Paths and methods. Everything under `/v1/` needs an attested connection;
+//! Paths and methods. Everything under `/v1/` and the epoch log need an attested connection;
 //! evidence, liveness and readiness don't, and carry nothing of a user.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bastide_attestation::ATTEST_PATH;
+use bastide_attestation::{ATTEST_PATH, EPOCHS_PATH};
 use bastide_attested_tls::Protocol;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::session::Session;
-use super::{Node, attest, chat};
+use super::{Node, attest, chat, epochs};
 use crate::api::{ApiError, model, model_list};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -62,6 +62,11 @@ async fn dispatch(
         ATTEST_PATH => {
             only(&request, &Method::POST, "POST")?;
             attest::evidence(session, request).await
+        }
+        EPOCHS_PATH => {
+            only(&request, &Method::GET, "GET")?;
+            session.require_lease()?;
+            epochs::page(node, request.uri().query())
         }
         chat::PATH => {
             only(&request, &Method::POST, "POST")?;

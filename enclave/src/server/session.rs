@@ -1,16 +1,20 @@
 //! What the enclave knows of one connection: what evidence is bound to it,
-//! whether and until when it may be used, and until when it may stay open.
+//! whether and until when it may be used, and until when it may stay open. A
+//! lease ends before its time when what was attested changes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bastide_attestation::{Nonce, StatementDigest};
-use bastide_attested_tls::SessionBinding;
+use bastide_attested_tls::{SessionBinding, Standing};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{GpuStanding, Limits, Node};
+use super::{Limits, Node};
+use crate::admission::Guest;
 use crate::api::ApiError;
+use crate::metrics::Refusal;
 
 /// Time to write an answer's last bytes to a slow client.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -22,8 +26,8 @@ pub(crate) struct Lease {
     pub(crate) nonce: Nonce,
     /// The statement that answered it.
     pub(crate) statement: StatementDigest,
-    /// How it was with the GPUs when they were stated.
-    pub(crate) gpus: GpuStanding,
+    /// What has to stay true.
+    pub(crate) standing: Standing,
     until: Instant,
 }
 
@@ -54,8 +58,11 @@ impl Deadline {
 pub(crate) struct Session {
     pub(crate) node: Arc<Node>,
     pub(crate) binding: SessionBinding,
+    pub(crate) guest: Guest,
     state: Mutex<State>,
     changed: Notify,
+    /// The lane's latest change that the deadline takes into account.
+    seen: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -66,6 +73,7 @@ struct State {
     /// When the last of their times is over.
     busy_until: Instant,
     idle_since: Instant,
+    begun: u64,
     /// No further request is wanted, though nobody was told yet.
     ending: bool,
     closing_since: Option<Instant>,
@@ -73,19 +81,22 @@ struct State {
 
 impl Session {
     /// A connection whose handshake has just ended: PENDING.
-    pub(crate) fn new(node: Arc<Node>, binding: SessionBinding) -> Arc<Self> {
+    pub(crate) fn new(node: Arc<Node>, binding: SessionBinding, guest: Guest) -> Arc<Self> {
         Arc::new(Self {
             node,
             binding,
+            guest,
             state: Mutex::new(State {
                 lease: None,
                 running: 0,
                 busy_until: Instant::now(),
                 idle_since: Instant::now(),
+                begun: 0,
                 ending: false,
                 closing_since: None,
             }),
             changed: Notify::new(),
+            seen: AtomicU64::new(0),
         })
     }
 
@@ -101,30 +112,50 @@ impl Session {
 
     /// Resolves when the deadline may have changed.
     pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+        let seen = self.seen.load(Ordering::Acquire);
+        let mut changes = self.node.lane.changes();
+        tokio::select! {
+            () = self.changed.notified() => {}
+            // The node has the lane, so there is always somebody to tell.
+            _ = changes.wait_for(|change| *change != seen) => {}
+        }
     }
 
-    /// The lease, while it lasts and nothing has happened to the GPUs since.
+    /// The lease, while it lasts and nothing that was attested has changed.
     ///
     /// # Errors
     /// [`ApiError::GpusNotAttested`] while nobody could get a lease for that
     /// reason, else [`ApiError::AttestationRequired`].
     pub(crate) fn require_lease(&self) -> Result<Lease, ApiError> {
-        let standing = self.node.require_gpus()?;
-        self.state()
-            .lease
-            .filter(|lease| Instant::now() < lease.until && lease.gpus == standing)
-            .ok_or(ApiError::AttestationRequired)
+        let lease = self.state().lease;
+        let lease = lease.filter(|lease| Instant::now() < lease.until);
+        match lease {
+            Some(lease) => self.node.require_current(lease.standing).map(|()| lease),
+            None => Err(self
+                .node
+                .require_gpus()
+                .err()
+                .unwrap_or(ApiError::AttestationRequired)),
+        }
     }
 
-    /// Starts or renews the lease.
-    pub(crate) fn attested(&self, nonce: Nonce, statement: StatementDigest, gpus: GpuStanding) {
-        let until = Instant::now() + self.node.limits.lease;
+    /// Starts or renews the lease, which ends at `latest` at the latest.
+    pub(crate) fn attested(
+        &self,
+        nonce: Nonce,
+        statement: StatementDigest,
+        standing: Standing,
+        latest: Option<std::time::Instant>,
+    ) {
+        let mut until = Instant::now() + self.node.limits.lease;
+        if let Some(latest) = latest {
+            until = until.min(Instant::from_std(latest));
+        }
         self.change(|state| {
             state.lease = Some(Lease {
                 nonce,
                 statement,
-                gpus,
+                standing,
                 until,
             });
         });
@@ -134,6 +165,7 @@ impl Session {
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         let until = Instant::now() + self.node.limits.request;
         self.change(|state| {
+            state.begun += 1;
             state.running += 1;
             // Whoever goes on asking after it was told not to gains no time by it.
             if state.closing_since.is_none() {
@@ -144,6 +176,28 @@ impl Session {
             session: Arc::clone(self),
             until,
         }
+    }
+
+    /// Counts an attest of this connection against its limits.
+    ///
+    /// # Errors
+    /// [`ApiError::AttestLimited`] where this client asks too often,
+    /// [`ApiError::AttestBusy`] where all of them together do.
+    pub(crate) fn admit_attest(&self) -> Result<(), ApiError> {
+        self.guest.attest().map_err(|fast| match fast.refusal {
+            Refusal::Attests => ApiError::AttestBusy,
+            _ => ApiError::AttestLimited {
+                // Rounded up: earlier would be in vain.
+                seconds: u32::try_from(fast.wait.as_secs())
+                    .map_or(u32::MAX, |seconds| seconds.saturating_add(1)),
+            },
+        })
+    }
+
+    /// How many requests have begun, and whether one is not over.
+    pub(crate) fn requests(&self) -> (u64, bool) {
+        let state = self.state();
+        (state.begun, state.running > 0)
     }
 
     /// Asks for the connection to end after the requests that are there: one of
@@ -167,7 +221,17 @@ impl Session {
 
     /// When this connection's time is over.
     pub(crate) fn deadline(&self) -> Deadline {
-        self.state().deadline(&self.node.limits)
+        // Before the lease is looked at: what comes later wakes `changed`.
+        let change = *self.node.lane.changes().borrow();
+        self.seen.store(change, Ordering::Release);
+        let mut state = self.state();
+        if let Some(lease) = &mut state.lease
+            && self.node.require_current(lease.standing).is_err()
+        {
+            // Over, but for the answers under way.
+            lease.until = lease.until.min(Instant::now());
+        }
+        state.deadline(&self.node.limits)
     }
 }
 
@@ -224,8 +288,9 @@ impl Drop for InFlight {
 #[cfg(test)]
 mod tests {
     use super::{Deadline, FLUSH, Lease, State};
-    use crate::server::{GpuStanding, Limits};
+    use crate::server::Limits;
     use bastide_attestation::{Nonce, StatementDigest};
+    use bastide_attested_tls::Standing;
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -238,7 +303,7 @@ mod tests {
             Some(Lease {
                 nonce: Nonce::new([0; 32]),
                 statement: StatementDigest::new([0; 32]),
-                gpus: GpuStanding::Without,
+                standing: Standing::default(),
                 until,
             })
         };
@@ -247,6 +312,7 @@ mod tests {
             running: 0,
             busy_until: now,
             idle_since: now,
+            begun: 0,
             ending: false,
             closing_since: None,
         };
@@ -278,6 +344,7 @@ mod tests {
             running: 2,
             busy_until: now + Duration::from_secs(3600),
             idle_since: now,
+            begun: 0,
             ending: false,
             closing_since: None,
         };

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bastide_attestation::{
-    ATTEST_PATH, Appraiser, AttestRequest, AttestationResult, ENVELOPE_MEDIA_TYPE, Evidence, Nonce,
-    REQUEST_MEDIA_TYPE, SessionExpectation, UnixTime, Untrusted, Verdict,
+    ATTEST_PATH, Appraiser, AttestAnswer, AttestRequest, AttestationResult, ENVELOPE_MEDIA_TYPE, EPOCHS_PATH,
+    EpochLogPage, EpochStatement, Evidence, GpuFreshness, GpuNonce, GpuSeedKind, Lane, ManifestDigest, Nonce,
+    REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, UnixTime, Untrusted, Verdict, binding::LeafType,
 };
-use bastide_attested_tls::{Connector, Protocol};
+use bastide_attested_tls::{Connector, Protocol, SessionKey};
+use bastide_attester::simulator::nvidia::{GpuOptions, SimulatedGpus};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -21,13 +23,16 @@ use hyper::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 
-use super::session::Session;
+use super::session::{Deadline, Session};
 use super::{Limits, Node, connection, route};
 use crate::args::ListenAddress;
 use crate::clock;
+use crate::gpus::{Appraise, AppraisedGpus, GpuFault, GpuSource, Gpus};
 use crate::startup::{Enclave, Settings};
+
+mod http2;
 
 /// Never reached: these clients go away before they get evidence.
 struct Nobody;
@@ -44,6 +49,10 @@ impl Appraiser for Nobody {
 }
 
 async fn node() -> Arc<Node> {
+    node_with(None).await
+}
+
+async fn node_with(gpus: Option<Gpus>) -> Arc<Node> {
     let mut options = SimulatorOptions::new(Generation::Genoa, clock::now());
     options.latency = Duration::ZERO;
     let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -55,7 +64,8 @@ async fn node() -> Arc<Node> {
         limits: Limits::default(),
     };
     let attester = Arc::new(Simulator::new(options).unwrap());
-    Enclave::start(settings, attester).await.unwrap().node
+    let started = Enclave::start_with(settings, attester, gpus, None).await;
+    started.unwrap().node
 }
 
 async fn pending(node: &Arc<Node>) -> Arc<Session> {
@@ -69,7 +79,8 @@ async fn pending(node: &Arc<Node>) -> Arc<Session> {
         .await
         .unwrap();
     let (_, binding) = accepted.into_parts();
-    Session::new(Arc::clone(node), binding)
+    let guest = node.admission.arrive(None, std::time::Instant::now()).unwrap();
+    Session::new(Arc::clone(node), binding, guest)
 }
 
 struct Plain(SendRequest<Full<Bytes>>);
@@ -256,78 +267,239 @@ async fn a_draining_enclave_refuses_and_closes() {
     assert_eq!(client.ask(Method::GET, "/readyz", "", "").await.status, 503);
 }
 
-/// Over HTTP/2 requests can race the attest exchange; those that are too early
-/// are refused, and the connection takes no more.
-#[tokio::test]
-async fn over_http2_a_request_before_attestation_is_refused_and_ends_the_connection() {
-    let session = pending(&node().await).await;
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    let serving = tokio::spawn({
-        let session = Arc::clone(&session);
-        async move { connection::serve(&session, Protocol::Http2, server).await }
-    });
-    let (mut sender, client) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
+impl Plain {
+    /// Attests once more.
+    async fn attest(&mut self, request: &AttestRequest) -> Answer {
+        self.ask(Method::POST, ATTEST_PATH, REQUEST_MEDIA_TYPE, request.encode())
             .await
-            .unwrap();
-    tokio::spawn(client);
-    let ask = |path: &str, media_type: &str, body: Vec<u8>| {
-        Request::post(format!("https://enclave.test{path}"))
-            .header(CONTENT_TYPE, media_type)
-            .body(Full::new(Bytes::from(body)))
-            .unwrap()
-    };
-    let early = sender.send_request(ask("/v1/chat/completions", "application/json", b"{}".to_vec()));
-    let attest = sender.send_request(ask(ATTEST_PATH, REQUEST_MEDIA_TYPE, challenge(1)));
-    let (early, attest) = tokio::join!(early, attest);
-    let early = early.unwrap();
-    assert_eq!(early.status(), 403);
-    assert!(!early.headers().contains_key("connection"));
-    // What was there already is answered; then the connection is over.
-    assert_eq!(attest.unwrap().status(), 200);
-    drop(early);
-    tokio::time::timeout(Duration::from_secs(5), serving)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(sender.ready().await.is_err());
+    }
 }
 
-/// Over HTTP/2 many are answered at once, and a lease that ends is the end of
-/// the connection (GOAWAY), though it is busy.
+/// A client that knows this statement, on a connection of its own.
+fn knowing(lane: Lane, known: StatementDigest) -> AttestRequest {
+    AttestRequest {
+        nonce: Nonce::new([7; 32]),
+        lane,
+        max_age_s: 300,
+        gpu: GpuFreshness::Current,
+        known: Some(known),
+    }
+}
+
+/// A first connection: its evidence, and the statement that it names.
+async fn first_contact(node: &Arc<Node>) -> (Evidence, StatementDigest) {
+    let session = pending(node).await;
+    let answer = Plain::to(&session)
+        .await
+        .attest(&AttestRequest::fresh(Nonce::new([1; 32])))
+        .await;
+    assert_eq!(answer.status, 200);
+    let evidence = Evidence::decode(&answer.body).unwrap().as_unverified().clone();
+    (evidence, session.require_lease().unwrap().statement)
+}
+
 #[tokio::test]
-async fn over_http2_requests_run_beside_one_another_until_the_lease_ends() {
-    let session = pending(&node().await).await;
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    let serving = tokio::spawn({
+async fn lane_k_opens_a_connection_by_a_signature_and_lends_no_time() {
+    let node = node().await;
+    let (evidence, known) = first_contact(&node).await;
+    let key = EpochStatement::decode(&evidence.statement).unwrap().session_key;
+    for lane in [Lane::Auto, Lane::K] {
+        let session = pending(&node).await;
+        let request = knowing(lane, known);
+        let mut client = Plain::to(&session).await;
+        let answer = client.attest(&request).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["content-type"], ENVELOPE_MEDIA_TYPE);
+        assert!(answer.body.len() < 200, "{}", answer.body.len());
+        let AttestAnswer::Session(signature) = AttestAnswer::decode(&answer.body).unwrap() else {
+            panic!("expected a signature");
+        };
+        let binder = session.binding.binder(&request.nonce);
+        assert!(signature.verifies(&key, &binder, &known));
+        let lease = session.require_lease().unwrap();
+        assert_eq!((lease.nonce, lease.statement), (request.nonce, known));
+        // The statement is older than the lease that it would have otherwise.
+        let Deadline::Cut(idle) = session.deadline() else {
+            panic!("the lease outlasts silence");
+        };
+        assert!(idle > tokio::time::Instant::now());
+        assert_eq!(client.ask(Method::GET, "/v1/models", "", "").await.status, 200);
+    }
+    assert_eq!(node.lane.counters().signatures, 2);
+}
+
+#[tokio::test]
+async fn lane_k_is_refused_in_its_own_words_and_auto_gets_a_report_without_what_is_known() {
+    let node = node().await;
+    let (evidence, known) = first_contact(&node).await;
+    let session = pending(&node).await;
+    let mut client = Plain::to(&session).await;
+    let unknown = StatementDigest::new([9; 32]);
+    let answer = client.attest(&knowing(Lane::K, unknown)).await;
+    assert_eq!(
+        (answer.status, answer.code().as_str(), answer.closes()),
+        (409, "lane_k_unavailable", false)
+    );
+    assert!(session.require_lease().is_err());
+
+    node.lane
+        .restate(|facts| facts.session_key = SessionKey::generate().unwrap());
+    let answer = client.attest(&knowing(Lane::K, known)).await;
+    assert_eq!(answer.status, 409);
+    let answer = client.attest(&knowing(Lane::Auto, known)).await;
+    assert_eq!(answer.status, 200);
+    assert!(Evidence::decode(&answer.body).is_err(), "endorsements came again");
+    let AttestAnswer::Evidence(partial) = AttestAnswer::decode(&answer.body).unwrap() else {
+        panic!("expected a report");
+    };
+    let complete = partial.complete(Some(&evidence)).unwrap();
+    let complete = complete.as_unverified();
+    assert_eq!(complete.endorsements, evidence.endorsements);
+    assert_ne!(complete.statement, evidence.statement);
+    assert!(session.require_lease().is_ok());
+    // What nobody here knows is no reason to leave anything out.
+    let answer = client.attest(&knowing(Lane::M, unknown)).await;
+    assert!(Evidence::decode(&answer.body).is_ok());
+}
+
+#[tokio::test]
+async fn a_change_of_what_is_stated_ends_the_lease_and_closes_an_idle_connection() {
+    let node = node().await;
+    let session = pending(&node).await;
+    let mut client = Plain::to(&session).await;
+    client.attest(&AttestRequest::fresh(Nonce::new([1; 32]))).await;
+    assert!(matches!(session.deadline(), Deadline::Cut(_)));
+    let woken = tokio::spawn({
         let session = Arc::clone(&session);
-        async move { connection::serve(&session, Protocol::Http2, server).await }
+        async move { session.changed().await }
     });
-    let (mut sender, client) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
-            .await
-            .unwrap();
-    tokio::spawn(client);
-    let attest = Request::post(format!("https://enclave.test{ATTEST_PATH}"))
-        .header(CONTENT_TYPE, REQUEST_MEDIA_TYPE)
-        .body(Full::new(Bytes::from(challenge(1))))
-        .unwrap();
-    assert_eq!(sender.send_request(attest).await.unwrap().status(), 200);
-    let mut asked = Vec::new();
-    for _ in 0..40 {
-        let models = Request::get("https://enclave.test/v1/models").body(Full::default());
-        let answer = sender.send_request(models.unwrap());
-        asked.push(tokio::spawn(
-            async move { answer.await.map(|answer| answer.status()) },
-        ));
-    }
-    for answer in asked {
-        assert_eq!(answer.await.unwrap().unwrap(), 200);
-    }
-    session.end();
-    tokio::time::timeout(Duration::from_secs(5), serving)
+    node.lane
+        .restate(|facts| facts.session_key = SessionKey::generate().unwrap());
+    tokio::time::timeout(Duration::from_secs(10), woken)
         .await
         .unwrap()
         .unwrap();
-    assert!(sender.ready().await.is_err());
+    assert_eq!(
+        session.require_lease().map(drop).unwrap_err().code(),
+        "attestation_required"
+    );
+    let Deadline::Close(at) = session.deadline() else {
+        panic!("it may stay open");
+    };
+    assert!(at <= tokio::time::Instant::now());
+    // What is waited for next is the next change, not this one again.
+    let again = tokio::time::timeout(Duration::from_millis(50), session.changed());
+    let stored = again.await.is_ok();
+    assert!(
+        !stored
+            || tokio::time::timeout(Duration::from_millis(50), session.changed())
+                .await
+                .is_err()
+    );
+    // The same connection can be attested anew.
+    let answer = client.attest(&AttestRequest::fresh(Nonce::new([2; 32]))).await;
+    assert_eq!(answer.status, 200);
+    assert!(session.require_lease().is_ok());
+}
+
+/// A simulated GPU; the feature `simulator` has the same for the command.
+struct OneGpu(SimulatedGpus);
+
+impl GpuSource for OneGpu {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn attest(&mut self, nonce: &GpuNonce, appraise: &Appraise<'_>) -> Result<AppraisedGpus, GpuFault> {
+        appraise(self.0.evidence(nonce)?, self.0.endorsements(clock::now())?)
+    }
+
+    fn require_unchanged(&mut self) -> Result<(), GpuFault> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn strict_gpu_evidence_is_over_the_root_of_this_very_session() {
+    let development =
+        || bastide_verifier::Policy::parse(bastide_verifier::shipped::DEVELOPMENT.as_bytes()).unwrap();
+    let source = Box::new(OneGpu(SimulatedGpus::new(GpuOptions::new(clock::now())).unwrap()));
+    let node = node_with(Some(Gpus::new(source, development()))).await;
+    let session = pending(&node).await;
+    let request = AttestRequest {
+        gpu: GpuFreshness::Strict,
+        ..AttestRequest::fresh(Nonce::new([1; 32]))
+    };
+    let answer = Plain::to(&session).await.attest(&request).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    let evidence = Evidence::decode(&answer.body).unwrap();
+    let statement = EpochStatement::decode(&evidence.as_unverified().statement).unwrap();
+    assert_eq!(
+        (statement.gpu_seed, statement.gpu_epoch),
+        (GpuSeedKind::Strict, 2)
+    );
+    let expected = SessionExpectation {
+        binder: session.binding.binder(&request.nonce),
+        leaf: LeafType::ServerTls,
+    };
+    let verifier = bastide_verifier::Verifier::new(development());
+    let accepted = verifier.appraise(&evidence, &expected, clock::now());
+    assert!(accepted.is_ok(), "{:?}", accepted.unwrap_err());
+    assert!(session.require_lease().is_ok());
+
+    // Nobody else's connection is disturbed, and current evidence is still current.
+    let (evidence, _) = first_contact(&node).await;
+    let statement = EpochStatement::decode(&evidence.statement).unwrap();
+    assert_eq!(
+        (statement.gpu_seed, statement.gpu_epoch),
+        (GpuSeedKind::PreviousStatement, 1)
+    );
+}
+
+#[tokio::test]
+async fn strict_gpu_evidence_without_gpus_is_refused_in_its_own_words() {
+    let session = pending(&node().await).await;
+    let request = AttestRequest {
+        gpu: GpuFreshness::Strict,
+        ..AttestRequest::fresh(Nonce::new([1; 32]))
+    };
+    let answer = Plain::to(&session).await.attest(&request).await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "gpus_unavailable"));
+    assert!(session.require_lease().is_err());
+}
+
+#[tokio::test]
+async fn the_epoch_log_is_answered_to_attested_connections_as_one_chain() {
+    let node = node().await;
+    let session = pending(&node).await;
+    let mut client = Plain::to(&session).await;
+    let answer = client.ask(Method::GET, EPOCHS_PATH, "", "").await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (403, "attestation_required")
+    );
+    let mut client = Plain::to(&session).await;
+    client.attest(&AttestRequest::fresh(Nonce::new([1; 32]))).await;
+    let own = session.require_lease().unwrap().statement;
+    let answer = client.ask(Method::GET, EPOCHS_PATH, "", "").await;
+    assert_eq!(answer.status, 200);
+    let page = EpochLogPage::decode(&answer.body).unwrap();
+    let verified = page.verify(None).unwrap().unwrap();
+    assert!(verified.first() == 0 && verified.contains(&own));
+    assert!(verified.changes().is_empty() && verified.unreported().is_empty());
+
+    let end = verified.last().clone();
+    let model = ManifestDigest::new([0x66; 32]);
+    node.lane.restate(|facts| facts.model = model);
+    client.attest(&AttestRequest::fresh(Nonce::new([2; 32]))).await;
+    let path = format!("{EPOCHS_PATH}?from={}&count=1", end.epoch + 1);
+    let answer = client.ask(Method::GET, &path, "", "").await;
+    let page = EpochLogPage::decode(&answer.body).unwrap();
+    let verified = page.verify(Some(&end)).unwrap().unwrap();
+    assert_eq!((page.entries.len(), verified.last().model), (1, model));
+    assert!(verified.changes()[0].model);
+    let bad = format!("{EPOCHS_PATH}?from=x");
+    let answer = client.ask(Method::GET, &bad, "", "").await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_value"));
+    assert_eq!(client.ask(Method::POST, EPOCHS_PATH, "", "").await.status, 405);
 }

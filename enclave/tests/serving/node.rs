@@ -15,7 +15,9 @@ use bastide_attestation::{
     Appraiser, AttestationResult, Commitment, Decision, EpochStatement, Evidence, PlatformEvidence, Receipt,
     Salt, SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
 };
-use bastide_attested_tls::{AttestedConnection, ConnectError, Connector, HttpVersions, NodeAddress};
+use bastide_attested_tls::{
+    AttestedConnection, ConnectError, Connector, HttpVersions, LaneM, NodeAddress, SendError,
+};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_enclave::Limits;
 use bastide_enclave::args::ListenAddress;
@@ -30,7 +32,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -84,6 +86,7 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) life: Arc<Lifecycle>,
+    pub(crate) lane: LaneM,
     pub(crate) running: JoinHandle<Ended>,
 }
 
@@ -135,6 +138,7 @@ impl Node {
             address: ready.listen.parse().unwrap(),
             metrics: ready.metrics.parse().unwrap(),
             life: enclave.life(),
+            lane: enclave.lane(),
             running: tokio::spawn(enclave.run()),
         })
     }
@@ -156,6 +160,23 @@ impl Node {
         let connector = Connector::new(Arc::new(Bound)).with_http(http);
         let connection = connector.connect(&node).await.unwrap();
         Client { connection }
+    }
+
+    /// Connects from this address of the machine: a client of its own, where addresses count.
+    pub(crate) async fn connect_from(&self, address: [u8; 4]) -> Client {
+        let stream = self.dial_from(address).await.unwrap();
+        let node: NodeAddress = format!("https://{}", self.address).parse().unwrap();
+        let connection = Connector::new(Arc::new(Bound)).connect_over(stream, &node).await;
+        Client {
+            connection: connection.unwrap(),
+        }
+    }
+
+    /// A TCP connection from this address, and nothing more.
+    pub(crate) async fn dial_from(&self, address: [u8; 4]) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((address, 0).into())?;
+        socket.connect(self.address).await
     }
 
     pub(crate) async fn connect(&self) -> Client {
@@ -199,20 +220,63 @@ impl Answer {
 }
 
 impl Client {
+    /// Asks for long answers, one after the other, until the node closes this
+    /// connection. Holds that none was cut. Returns how many there were.
+    pub(crate) async fn answers_until_closed(&mut self) -> usize {
+        let more = json!({"temperature": 2, "seed": 3, "max_tokens": 600, "stream": true});
+        let mut answered = 0;
+        while let Ok(answer) = self.try_chat(&ask("Tell me a story", &more)).await {
+            let body = String::from_utf8_lossy(&answer.body);
+            if answer.status == 200 {
+                let whole = body.contains("\"finish_reason\":\"") && !body.contains("\"error\"");
+                assert!(whole, "{body}");
+                answered += 1;
+            } else {
+                assert_eq!(
+                    (answer.status, answer.code().as_str()),
+                    (403, "attestation_required")
+                );
+            }
+        }
+        answered
+    }
+
+    /// Waits until the node has closed this connection.
+    pub(crate) async fn closed(&self) {
+        for _ in 0..1000 {
+            if !self.connection.is_usable() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the connection stayed open");
+    }
+
     pub(crate) async fn send(&mut self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.try_send(method, path, body.into()).await.unwrap()
+    }
+
+    async fn try_send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer, SendError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.into()))
+            .body(Full::new(body))
             .unwrap();
-        let response = self.connection.send(request).await.unwrap();
+        let response = self.connection.send(request).await?;
         let (head, body) = response.into_parts();
-        Answer {
+        let body = body.collect().await.map_err(SendError::Interrupted)?;
+        Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: body.collect().await.unwrap().to_bytes(),
-        }
+            body: body.to_bytes(),
+        })
+    }
+
+    /// As [`Self::chat`], on a connection that may be closed by now.
+    pub(crate) async fn try_chat(&mut self, body: &Value) -> Result<Answer, SendError> {
+        self.try_send(Method::POST, "/v1/chat/completions", body.to_string().into())
+            .await
     }
 
     pub(crate) async fn chat(&mut self, body: &Value) -> Answer {

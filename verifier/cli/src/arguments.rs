@@ -4,7 +4,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    appraise, chat, endorsements, explain, inspect, key, measure, policy, proxy, receipt, result, verify,
+    appraise, chat, credential, endorsements, explain, inspect, key, ledger, measure, policy, proxy, receipt,
+    result, verify,
 };
 use crate::console::{Console, OutputArgs};
 use crate::exit;
@@ -43,10 +44,12 @@ enum Command {
     Chat(chat::Arguments),
     Proxy(proxy::Arguments),
     Receipt(receipt::Arguments),
+    Ledger(ledger::Arguments),
     Inspect(inspect::Arguments),
     Endorsements(endorsements::Arguments),
     Policy(policy::Arguments),
     Key(key::Arguments),
+    Credential(credential::Arguments),
     Result(result::Arguments),
     Explain(explain::Arguments),
     Measure(Box<measure::Arguments>),
@@ -64,10 +67,12 @@ impl Arguments {
             Command::Chat(arguments) => chat::run(arguments, console),
             Command::Proxy(arguments) => proxy::run(arguments, console),
             Command::Receipt(arguments) => receipt::run(&arguments, console),
+            Command::Ledger(arguments) => ledger::run(&arguments, console),
             Command::Inspect(arguments) => inspect::run(&arguments, console),
             Command::Endorsements(arguments) => endorsements::run(&arguments, console),
             Command::Policy(arguments) => policy::run(&arguments, console),
             Command::Key(arguments) => key::run(&arguments, console),
+            Command::Credential(arguments) => credential::run(&arguments, console),
             Command::Result(arguments) => result::run(&arguments, console),
             Command::Explain(arguments) => explain::run(&arguments, console),
             Command::Measure(arguments) => measure::run(*arguments, console),

@@ -2,10 +2,12 @@
 
 pub(crate) mod appraise;
 pub(crate) mod chat;
+pub(crate) mod credential;
 pub(crate) mod endorsements;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod ledger;
 pub(crate) mod measure;
 pub(crate) mod policy;
 pub(crate) mod proxy;

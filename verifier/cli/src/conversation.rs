@@ -215,6 +215,9 @@ impl Conversation {
         let attestation = renewed.as_deref().unwrap_or_else(|| connection.attestation());
         receipt_check::require(receipt, attestation.result(), attestation.nonce(), &bodies)
             .map_err(|fault| receipt_fault(&fault))?;
+        let verdict = &attestation.result().verdict;
+        let ledger = self.gate.ledger();
+        ledger.receipt(connection.node(), receipt, salt, verdict, attestation.evidence());
         let kept = Kept {
             evidence: attestation.evidence(),
             receipt,

@@ -17,6 +17,7 @@ use bastide_verifier::{Policy, Verifier};
 use crate::clock;
 use crate::exit;
 use crate::fault::with_causes;
+use crate::ledger::Recorder;
 
 /// Code of evidence that rests on a simulation root without permission.
 pub(crate) const SIMULATED_NOT_ALLOWED: &str = "simulated.not_allowed";
@@ -29,6 +30,7 @@ pub(crate) struct Gate {
     connector: Connector,
     policy: String,
     policy_digest: String,
+    ledger: Recorder,
 }
 
 /// A verifier that admits simulated hardware only with the person's permission
@@ -83,7 +85,19 @@ impl Gate {
             connector: Connector::new(Arc::new(appraiser)).with_timeouts(timeouts),
             policy: name,
             policy_digest: digest,
+            ledger: Recorder::off(),
         }
+    }
+
+    /// The same, with a ledger that everything is kept in.
+    #[must_use]
+    pub(crate) fn with_ledger(self, ledger: Recorder) -> Self {
+        Self { ledger, ..self }
+    }
+
+    /// The ledger.
+    pub(crate) const fn ledger(&self) -> &Recorder {
+        &self.ledger
     }
 
     /// The policy's name. It comes from a file: escape it.
@@ -97,7 +111,12 @@ impl Gate {
     /// [`Refusal`]; the connection is closed.
     pub(crate) async fn connect(&self, node: &NodeAddress) -> Result<AttestedConnection, Box<Refusal>> {
         let connected = self.connector.connect(node).await;
-        connected.map_err(|error| Box::new(self.refusal(node, &error)))
+        let admitted = connected.map_err(|error| Box::new(self.refusal(node, &error)));
+        match &admitted {
+            Ok(connection) => self.keep(connection),
+            Err(refusal) => self.keep_refusal(refusal),
+        }
+        admitted
     }
 
     /// A pool of connections that this gate admits.
@@ -106,7 +125,22 @@ impl Gate {
         nodes: Vec<NodeAddress>,
         observer: Option<Arc<dyn PoolObserver>>,
     ) -> AttestedPool {
+        let observer = Some(Arc::new(Keeper {
+            gate: self.clone(),
+            next: observer,
+        }) as Arc<dyn PoolObserver>);
         AttestedPool::observed(self.connector.clone(), nodes, PoolLimits::default(), observer)
+    }
+
+    fn keep(&self, connection: &AttestedConnection) {
+        let verdict = &connection.result().verdict;
+        let evidence = connection.evidence();
+        self.ledger.evidence(connection.node(), verdict, Some(evidence));
+    }
+
+    fn keep_refusal(&self, refusal: &Refusal) {
+        let evidence = refusal.evidence.as_deref();
+        self.ledger.evidence(&refusal.node, &refusal.verdict, evidence);
     }
 
     /// Why each node gave no connection.
@@ -142,6 +176,28 @@ impl Gate {
             exit,
             verdict,
             evidence,
+        }
+    }
+}
+
+/// Keeps in the ledger what becomes of a pool's nodes, and passes it on.
+struct Keeper {
+    gate: Gate,
+    next: Option<Arc<dyn PoolObserver>>,
+}
+
+impl PoolObserver for Keeper {
+    fn admitted(&self, connection: &AttestedConnection) {
+        self.gate.keep(connection);
+        if let Some(next) = &self.next {
+            next.admitted(connection);
+        }
+    }
+
+    fn failed(&self, node: &NodeAddress, error: &ConnectError) {
+        self.gate.keep_refusal(&self.gate.refusal(node, error));
+        if let Some(next) = &self.next {
+            next.failed(node, error);
         }
     }
 }

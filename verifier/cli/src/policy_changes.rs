@@ -191,6 +191,8 @@ impl Pair<'_> {
         self.ranked("snp.crl", &[("hard", 0), ("soft", 1), ("off", 2)]);
         self.ranked("snp.id_block", &[("forbid", 0), ("pinned", 1)]);
         self.ranked("snp.v2_product", &[]);
+        self.ranked("session.key_exchange", &[("post_quantum", 0), ("any", 1)]);
+        self.ranked("session.certificate", &[("web_pki", 0), ("any", 1)]);
     }
 
     /// A word that is one of several; those of one rank are side by side.

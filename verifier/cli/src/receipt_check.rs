@@ -2,13 +2,19 @@
 //! and model, and it commits to exactly these bodies. Whether the statement is
 //! attested was decided before: an [`AttestationResult`] is asked for.
 
+mod chain;
+
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bastide_attestation::{
-    AttestationResult, Basis, Check, Commitment, Nonce, Receipt, ReceiptError, Salt, Status,
+    AttestationResult, Basis, Check, Commitment, EpochStatement, Nonce, Receipt, ReceiptError, Salt,
+    StatementDigest, Status,
 };
+use bastide_verifier::RecordedAppraisal;
+
+pub(crate) use self::chain::link;
 
 /// The bodies of one exchange, byte for byte, and the salt of their commitments.
 #[derive(Clone, Copy)]
@@ -69,15 +75,42 @@ pub(crate) fn decode(receipt: &str, salt: &str) -> Result<(Receipt, Salt), Recei
     Ok((Receipt::verify(&bytes)?, salt))
 }
 
+/// What the hardware vouches for, of a session or of evidence that was kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Attested<'a> {
+    /// The statement.
+    pub(crate) statement: &'a EpochStatement,
+    /// SHA-256 of its bytes.
+    pub(crate) digest: &'a StatementDigest,
+}
+
+impl<'a> From<&'a AttestationResult> for Attested<'a> {
+    fn from(result: &'a AttestationResult) -> Self {
+        Self {
+            statement: &result.statement,
+            digest: &result.statement_digest,
+        }
+    }
+}
+
+impl<'a> From<&'a RecordedAppraisal> for Attested<'a> {
+    fn from(kept: &'a RecordedAppraisal) -> Self {
+        Self {
+            statement: kept.statement(),
+            digest: kept.statement_digest(),
+        }
+    }
+}
+
 /// Makes every check; what can't be made for want of input is skipped and says so.
 pub(crate) fn checks(
     receipt: &Receipt,
-    result: &AttestationResult,
+    attested: Attested<'_>,
     nonce: Option<&Nonce>,
     bodies: Option<&Bodies<'_>>,
 ) -> Vec<Check> {
     let claims = receipt.claims();
-    let attested = &result.statement;
+    let Attested { statement, digest } = attested;
     let mut checks = vec![
         // A `Receipt` exists only if its signature verified.
         check(
@@ -88,20 +121,20 @@ pub(crate) fn checks(
         ),
         check(
             "receipt.key",
-            Some(receipt.signed_by(&attested.receipt_key).is_ok()),
-            attested.receipt_key.to_string(),
+            Some(receipt.signed_by(&statement.receipt_key).is_ok()),
+            statement.receipt_key.to_string(),
             receipt.key().to_string(),
         ),
         check(
             "receipt.statement",
-            Some(claims.statement == result.statement_digest),
-            result.statement_digest.to_string(),
+            Some(claims.statement == *digest),
+            digest.to_string(),
             claims.statement.to_string(),
         ),
         check(
             "receipt.model",
-            Some(claims.model == attested.model),
-            attested.model.to_string(),
+            Some(claims.model == statement.model),
+            statement.model.to_string(),
             claims.model.to_string(),
         ),
     ];
@@ -183,7 +216,7 @@ pub(crate) fn require(
     nonce: &Nonce,
     bodies: &Bodies<'_>,
 ) -> Result<(), ReceiptFault> {
-    let failed = checks(receipt, result, Some(nonce), Some(bodies))
+    let failed = checks(receipt, result.into(), Some(nonce), Some(bodies))
         .into_iter()
         .find(|check| check.status != Status::Pass);
     match failed {

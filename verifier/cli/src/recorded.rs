@@ -233,7 +233,7 @@ impl Recorded {
         let verdict = match &self.kind {
             Kind::Envelope(bytes) => match Evidence::decode(bytes) {
                 Ok(evidence) => match verifier.appraise_receipt_evidence(&evidence, at) {
-                    Ok(result) => result.verdict,
+                    Ok(result) => result.into_verdict(),
                     Err(verdict) => *verdict,
                 },
                 Err(error) => {

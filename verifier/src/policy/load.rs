@@ -5,6 +5,7 @@ mod azure;
 mod gpu;
 mod pinned;
 mod roots;
+mod session;
 mod snp;
 mod tcb;
 
@@ -68,6 +69,7 @@ pub(super) fn load(bytes: &[u8]) -> Outcome<Policy> {
 
     let snp = snp::read(source, &document.snp, Ignored(&ignored))?;
     let anchors = roots::read(source, &document.roots, &snp, document.allow_simulated)?;
+    let session = session::read(source, &document.session)?;
     let manifests = manifests(source, &document, Ignored(&ignored))?;
     let azure = azure::read(source, document.azure.as_ref(), Ignored(&ignored))?;
     let gpu = gpu::read(
@@ -84,6 +86,7 @@ pub(super) fn load(bytes: &[u8]) -> Outcome<Policy> {
         ignored,
         anchors,
         snp,
+        session,
         manifests,
         azure,
         gpu,

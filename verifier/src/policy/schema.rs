@@ -21,6 +21,7 @@ pub(super) struct Document {
     pub(super) ignore: Vec<Spanned<String>>,
     pub(super) roots: Roots,
     pub(super) snp: Snp,
+    pub(super) session: Session,
     pub(super) model: Option<Spanned<Model>>,
     pub(super) azure: Option<Spanned<Azure>>,
     pub(super) gpu: Option<Spanned<Gpu>>,
@@ -57,6 +58,13 @@ pub(super) struct ExtraRoot {
     /// Absent: no VLEKs under this root.
     pub(super) asvk_spki: Option<Spanned<String>>,
     pub(super) simulated: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    pub(super) key_exchange: Spanned<String>,
+    pub(super) certificate: Spanned<String>,
 }
 
 #[derive(Deserialize)]

@@ -88,7 +88,7 @@ fn kept_evidence_is_accepted_with_the_binding_skipped() {
     let verifier = Verifier::new(policies::with(&[]));
     let result = verifier.appraise_receipt_evidence(&made.evidence(), NOW).unwrap();
     let binding = result
-        .verdict
+        .verdict()
         .checks
         .iter()
         .find(|check| check.id == "session.binding")

@@ -22,7 +22,28 @@ fn faults_name_their_line_and_what_was_meant() {
         Option<usize>,
         &'static str,
     );
-    let cases: [Case; 54] = [
+    let cases: [Case; 57] = [
+        (
+            "key_exchange = \"any\"\n",
+            "",
+            PolicyFault::Syntax,
+            Some(65),
+            "key_exchange",
+        ),
+        (
+            "key_exchange = \"any\"",
+            "key_exchange = \"post_quantun\"",
+            PolicyFault::Value,
+            Some(66),
+            "did you mean `post_quantum`?",
+        ),
+        (
+            "certificate = \"any\"",
+            "certificate = \"none\"",
+            PolicyFault::Value,
+            Some(67),
+            "web_pki",
+        ),
         (
             "schema = \"bastide.policy/v1\"",
             "schema = \"bastide.policy/v2\"",

@@ -24,6 +24,9 @@ allow_simulated = false
 ignore = ["snp.id_block", "snp.launch_measurement", "snp.chip_id", "snp.host_data", "model.manifest"]
 [roots]
 amd = ["genoa", "bergamo", "turin"]
+[session]
+key_exchange = "any"
+certificate = "any"
 [snp]
 products = ["genoa", "bergamo", "turin"]
 report_versions = [3, 5]

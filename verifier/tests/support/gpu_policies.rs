@@ -31,6 +31,9 @@ ignore = ["snp.id_block", "snp.launch_measurement", "snp.chip_id", "snp.host_dat
 [roots]
 amd = ["genoa"]
 nvidia = true
+[session]
+key_exchange = "any"
+certificate = "any"
 [snp]
 products = ["genoa"]
 report_versions = [3]

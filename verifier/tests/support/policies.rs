@@ -112,6 +112,10 @@ manifest = "MANIFEST"
 not_before = 2026-01-01
 not_after = 2026-12-31
 reason = "the tests' model"
+
+[session]
+key_exchange = "any"
+certificate = "any"
 "#;
 
 /// The same for Azure VMs, with PCRs pinned that the tests' quotes have.

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use bastide_attestation::binding::{LeafType, leaf};
 use bastide_attestation::{
     Attestation, Binder, EpochStatement, Evidence, GpuEpoch, GpuSeedKind, GpuSnapshot, LeafHash, MAX_DEPTH,
-    Salt, StatementBytes, StatementDigest, TimeSource, Tree,
+    Salt, StatementBytes, StatementDigest, TimeSource, Tree, TreeHash,
 };
 
-use crate::lane_m::{Attested, EnclaveFacts, LaneError};
+use crate::lane_m::{Attested, EnclaveFacts, LaneError, Standing};
 use crate::provider::{NoRandomness, fill_random};
 
 /// The most leaves of one epoch.
@@ -21,6 +21,13 @@ const SALT_BYTES: usize = 32;
 /// Random bytes that decide a leaf's position.
 const RANK_BYTES: usize = 16;
 
+/// What a session's leaf is made of, but for its salt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaf {
+    pub(super) kind: LeafType,
+    pub(super) binder: Binder,
+}
+
 /// A batch as a tree, before anything is signed.
 pub(super) struct Batch {
     tree: Tree,
@@ -29,14 +36,14 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Gives each binder a leaf with a salt of its own, fills up with random
-    /// leaves to the next permitted size, and permutes, so that neither a
+    /// Gives each session a leaf with a salt of its own, fills up with random
+    /// leaves to the next permitted size, of one at least, and permutes, so that neither a
     /// sibling hash nor a position tells a client anything about others.
     ///
     /// # Errors
     /// [`LaneError::NoRandomness`]; [`LaneError::Busy`] for more than [`MAX_LEAVES`].
-    pub(super) fn new(binders: &[Binder]) -> Result<Self, LaneError> {
-        let depth = Tree::depth_for(binders.len()).ok_or(LaneError::Busy)?;
+    pub(super) fn new(sessions: &[Leaf]) -> Result<Self, LaneError> {
+        let depth = Tree::depth_for(sessions.len()).ok_or(LaneError::Busy)?;
         let size = 1_usize << depth;
         let mut random = vec![0; size * (SALT_BYTES + RANK_BYTES)];
         fill_random(&mut random).map_err(|NoRandomness| LaneError::NoRandomness)?;
@@ -45,7 +52,7 @@ impl Batch {
         let mut leaves: Vec<Draw<'_>> = draws
             .iter()
             .enumerate()
-            .filter_map(|(session, draw)| Draw::new(session, draw, binders.get(session)))
+            .filter_map(|(session, draw)| Draw::new(session, draw, sessions.get(session)))
             .collect();
         // Sorting by 16 random bytes is a permutation without bias but for the
         // odds of two being equal, about 2^-101 for the largest tree.
@@ -56,7 +63,7 @@ impl Batch {
         let mut seats: Vec<(usize, usize, Salt)> = leaves
             .iter()
             .enumerate()
-            .filter(|(_, leaf)| leaf.session < binders.len())
+            .filter(|(_, leaf)| leaf.session < sessions.len())
             .map(|(position, leaf)| (leaf.session, position, leaf.salt))
             .collect();
         seats.sort_unstable_by_key(|(session, ..)| *session);
@@ -67,6 +74,11 @@ impl Batch {
                 .map(|(_, position, salt)| (position, salt))
                 .collect(),
         })
+    }
+
+    /// Root of the tree.
+    pub(super) fn root(&self) -> TreeHash {
+        self.tree.root()
     }
 
     /// The statement over this tree, which names the evidence of `gpus`.
@@ -85,10 +97,13 @@ impl Batch {
             root: self.tree.root(),
             gpu_epoch: gpus.number,
             gpu_digest: gpus.epoch.as_ref().map(|epoch| *epoch.digest()),
-            gpu_seed: GpuSeedKind::PreviousStatement,
-            session_key: facts.session_key,
+            gpu_seed: gpus
+                .epoch
+                .as_ref()
+                .map_or(GpuSeedKind::PreviousStatement, |epoch| epoch.seed_kind()),
+            session_key: *facts.session_key.public(),
             receipt_key: facts.receipt_key,
-            sealed_key: None,
+            sealed_key: facts.sealed_key,
             model: facts.model,
             configuration: facts.configuration,
             time_ms: host_time_ms(),
@@ -104,12 +119,14 @@ impl Batch {
         statement: StatementBytes,
         attestation: Attestation,
         gpu: Option<Arc<GpuEpoch>>,
+        standing: Standing,
     ) -> impl Iterator<Item = Granted> {
         let epoch = Arc::new(SignedEpoch {
             tree: self.tree,
             statement,
             attestation,
             gpu,
+            standing,
         });
         self.seats.into_iter().map(move |(position, salt)| Granted {
             epoch: Arc::clone(&epoch),
@@ -129,11 +146,11 @@ struct Draw<'a> {
 }
 
 impl<'a> Draw<'a> {
-    fn new(session: usize, draw: &'a [u8], binder: Option<&Binder>) -> Option<Self> {
+    fn new(session: usize, draw: &'a [u8], content: Option<&Leaf>) -> Option<Self> {
         let (salt, rank) = draw.split_first_chunk::<SALT_BYTES>()?;
         let salt = Salt::new(*salt);
-        let hash = match binder {
-            Some(binder) => leaf(LeafType::ServerTls, &salt, binder),
+        let hash = match content {
+            Some(content) => leaf(content.kind, &salt, &content.binder),
             // A hash and 32 random bytes can't be told apart.
             None => LeafHash::new(*salt.as_bytes()),
         };
@@ -161,6 +178,7 @@ struct SignedEpoch {
     attestation: Attestation,
     /// The evidence that the statement names.
     gpu: Option<Arc<GpuEpoch>>,
+    standing: Standing,
 }
 
 /// One session's share of an epoch.
@@ -185,6 +203,7 @@ impl Granted {
                 gpu: self.epoch.gpu.as_ref().map(|gpu| gpu.part().clone()),
             },
             statement_digest: self.epoch.statement.digest(),
+            standing: self.epoch.standing,
         })
     }
 }

@@ -5,11 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bastide_attestation::{Attester, AttesterError, GpuAttester, GpuSnapshot, StatementDigest};
+use bastide_attestation::{
+    Attestation, Attester, AttesterError, EpochLogEntry, GpuAttester, GpuEpoch, GpuSnapshot, StatementDigest,
+};
 
 use crate::lane_m::epoch::Batch;
-use crate::lane_m::queue::{Queue, THREAD_ENDED, Waiter};
-use crate::lane_m::{EnclaveFacts, LaneError};
+use crate::lane_m::pace::Pacer;
+use crate::lane_m::queue::{Queue, THREAD_ENDED, Turn, Waiter, Work, refuse};
+use crate::lane_m::recent::{Sent, Stated};
+use crate::lane_m::{LaneError, LaneLimits, MAX_TIME, Standing};
 
 const THREAD_NAME: &str = "bastide-lane-m";
 
@@ -18,21 +22,20 @@ pub(super) fn spawn(
     queue: Arc<Queue>,
     attester: Arc<dyn Attester>,
     gpus: Option<Arc<dyn GpuAttester>>,
-    facts: EnclaveFacts,
-    pace: Duration,
+    limits: &LaneLimits,
 ) -> Result<(), LaneError> {
     let psp = Psp {
         queue,
         attester,
         gpus,
-        facts,
-        pace,
+        pacer: Pacer::new(limits.pace.min(MAX_TIME)),
         epoch: 0,
         previous: StatementDigest::new([0; StatementDigest::LEN]),
     };
+    let probe = limits.probe;
     std::thread::Builder::new()
         .name(THREAD_NAME.to_owned())
-        .spawn(move || psp.run())
+        .spawn(move || psp.run(probe))
         .map(drop)
         .map_err(|error| LaneError::Thread {
             reason: error.to_string(),
@@ -43,8 +46,7 @@ struct Psp {
     queue: Arc<Queue>,
     attester: Arc<dyn Attester>,
     gpus: Option<Arc<dyn GpuAttester>>,
-    facts: EnclaveFacts,
-    pace: Duration,
+    pacer: Pacer,
     epoch: u64,
     previous: StatementDigest,
 }
@@ -57,77 +59,161 @@ impl Drop for Psp {
     }
 }
 
+/// How a report ended.
+struct Ended {
+    came: bool,
+    took: Duration,
+}
+
 impl Psp {
-    fn run(mut self) {
+    fn run(mut self, probe: u32) {
         let mut earliest = Instant::now();
-        while let Some(waiters) = self.queue.next_batch(earliest) {
-            earliest = Instant::now() + self.pace;
-            self.report(waiters);
+        for _ in 0..probe {
+            let Some(turn) = self.queue.probe() else { return };
+            let ended = self.report(turn);
+            earliest = Instant::now();
+            if ended.is_none_or(|ended| !ended.came || Pacer::is_stall(ended.took)) {
+                break;
+            }
+        }
+        if probe > 0 {
+            earliest += self.pacer.pace();
+        }
+        while let Some(turn) = self.queue.next(earliest) {
+            let began = Instant::now();
+            self.report(turn);
+            earliest = began + self.pacer.pace();
         }
     }
 
-    /// One epoch, for exactly these.
-    fn report(&mut self, waiters: Vec<Waiter>) {
-        let binders: Vec<_> = waiters.iter().map(|waiter| waiter.binder).collect();
-        let batch = match Batch::new(&binders) {
-            Ok(batch) => batch,
+    /// One epoch, for exactly those of this turn. `None` if nobody was asked.
+    fn report(&mut self, turn: Turn) -> Option<Ended> {
+        let Turn {
+            work,
+            facts,
+            generation,
+            answering,
+        } = turn;
+        let prepared = match work {
+            Work::Batch(leaves) => Batch::new(&leaves).map(|batch| (batch, self.current_gpus())),
+            // What the GPUs said before an event is no evidence after it.
+            Work::Strict(prepared) if prepared.generation != generation => Err(LaneError::Gpus {
+                reason: "something changed while they were asked; try again".to_owned(),
+            }),
+            Work::Strict(prepared) => Ok((prepared.batch, strict_snapshot(prepared.gpus))),
+        };
+        let (batch, gpus) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => {
-                let ended = self.queue.report_ended(false);
-                return refuse(waiters, &ended.err().unwrap_or(error));
+                refuse(self.queue.ended(false).waiters, &error);
+                return None;
             }
         };
-        let gpus = self
-            .gpus
-            .as_ref()
-            .map_or_else(GpuSnapshot::default, |gpus| gpus.current());
-        let statement = batch.statement(&self.facts, self.epoch, self.previous, &gpus);
+        let made = Instant::now();
+        let statement = batch.statement(&facts, self.epoch, self.previous, &gpus);
         // The number is spent even if no report comes: the security processor
         // may have signed one that was lost on its way.
         self.epoch += 1;
         self.previous = statement.digest();
 
         let report = self.attester.attest(&statement);
-        if let Err(late) = self.queue.report_ended(report.is_ok()) {
-            return refuse(waiters, &late);
-        }
+        let ended = Ended {
+            came: report.is_ok(),
+            took: made.elapsed(),
+        };
+        self.pacer.took(ended.took);
+        self.queue.set_pace(self.pacer.pace());
+        let logged = EpochLogEntry {
+            statement: statement.as_bytes().to_vec(),
+            report: report
+                .as_ref()
+                .ok()
+                .map(|attestation| EpochLogEntry::report_digest(&attestation.platform)),
+        };
+        self.queue.log().append(logged);
+        let standing = Standing {
+            generation,
+            answering,
+            gpu_epoch: gpus.number,
+        };
         match report {
             Ok(attestation) => {
                 if let Some(gpus) = &self.gpus {
                     gpus.stated(&self.previous);
                 }
-                let signed = batch.signed(statement, attestation, gpus.epoch);
-                for (waiter, granted) in waiters.into_iter().zip(signed) {
+                let stated = Stated {
+                    made,
+                    standing,
+                    sent: sent(&attestation, gpus.epoch.as_deref()),
+                };
+                self.queue.recent().add(self.previous, stated);
+                let done = self.queue.ended(true);
+                // Given up on by the watchdog, who has told them.
+                if done.waiters.is_empty() {
+                    return Some(ended);
+                }
+                if done.generation != generation {
+                    self.again(done.waiters);
+                    return Some(ended);
+                }
+                let signed = batch.signed(statement, attestation, gpus.epoch, standing);
+                for (waiter, granted) in done.waiters.into_iter().zip(signed) {
                     // A session that has left disturbs nobody.
                     drop(waiter.answer.send(Ok(granted)));
                 }
             }
             Err(AttesterError::Unattestable { reason }) => {
+                // Those of this turn are told with all the others.
                 self.queue.fail(&reason);
-                refuse(waiters, &LaneError::Unattestable { reason });
+                self.queue.ended(false);
             }
-            Err(error @ AttesterError::Transient { .. }) => self.try_again(waiters, error),
-            Err(error) => refuse(waiters, &LaneError::Attester(error)),
+            Err(error) => {
+                let transient = matches!(error, AttesterError::Transient { .. });
+                let waiters = self.queue.ended(false).waiters;
+                let (again, over) = waiters
+                    .into_iter()
+                    .partition(|waiter| transient && !waiter.strict && waiter.may_retry());
+                refuse(over, &LaneError::Attester(error));
+                self.retry(again);
+            }
         }
+        Some(ended)
     }
 
-    /// Each session gets one more epoch, if its time allows.
-    fn try_again(&self, waiters: Vec<Waiter>, error: AttesterError) {
-        let now = Instant::now();
-        let (again, over): (Vec<_>, Vec<_>) = waiters
-            .into_iter()
-            .partition(|waiter| !waiter.retried && waiter.deadline > now);
-        refuse(over, &LaneError::Attester(error));
-        let again = again.into_iter().map(|waiter| Waiter {
-            retried: true,
-            ..waiter
-        });
-        self.queue.put_back(again.collect());
+    fn current_gpus(&self) -> GpuSnapshot {
+        self.gpus
+            .as_ref()
+            .map_or_else(GpuSnapshot::default, |gpus| gpus.current())
+    }
+
+    /// Each session gets one more epoch after a failure, if its time allows.
+    fn retry(&self, waiters: Vec<Waiter>) {
+        let mut again = waiters;
+        for waiter in &mut again {
+            waiter.retried = true;
+        }
+        self.queue.put_back(again);
+    }
+
+    /// What was stated is over already: sessions wait for what is now, as long as
+    /// their time allows. GPUs are not asked twice for anybody.
+    fn again(&self, waiters: Vec<Waiter>) {
+        let (strict, again) = waiters.into_iter().partition(|waiter| waiter.strict);
+        let error = LaneError::Gpus {
+            reason: "something changed while the report was made; try again".to_owned(),
+        };
+        refuse(strict, &error);
+        self.queue.put_back(again);
     }
 }
 
-fn refuse(waiters: Vec<Waiter>, error: &LaneError) {
-    for waiter in waiters {
-        // A session that has left needs no answer.
-        drop(waiter.answer.send(Err(error.clone())));
+fn strict_snapshot(gpus: Arc<GpuEpoch>) -> GpuSnapshot {
+    GpuSnapshot {
+        number: gpus.number(),
+        epoch: Some(gpus),
     }
+}
+
+fn sent(attestation: &Attestation, gpu: Option<&GpuEpoch>) -> Sent {
+    Sent::new(&attestation.endorsements, gpu.map(GpuEpoch::part))
 }

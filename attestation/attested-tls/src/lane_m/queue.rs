@@ -1,5 +1,6 @@
-//! Who waits for a report, how many may, and whether the lane is healthy. It
-//! is all that the PSP's thread and the sessions share; it makes no evidence.
+//! Who waits for a report, how many may, what is stated, and whether the lane is
+//! healthy. It is all that the lane's threads and the sessions share; it makes no
+//! evidence.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,10 +8,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bastide_attestation::Binder;
-use tokio::sync::oneshot;
+use bastide_attestation::binding::LeafType;
+use tokio::sync::{oneshot, watch};
 
-use crate::lane_m::epoch::{Granted, MAX_LEAVES};
-use crate::lane_m::{LaneCounters, LaneError, LaneHealth, LaneLimits};
+use crate::lane_m::epoch::{Granted, Leaf, MAX_LEAVES};
+use crate::lane_m::log::Log;
+use crate::lane_m::recent::Recent;
+use crate::lane_m::session_key::SessionKey;
+use crate::lane_m::strict::Prepared;
+use crate::lane_m::{EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits};
 
 pub(super) const THREAD_ENDED: &str = "the attester's thread has ended";
 
@@ -19,11 +25,32 @@ pub(super) type Answer = Result<Granted, LaneError>;
 /// One session's question.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    pub(super) binder: Binder,
-    pub(super) deadline: Instant,
+    leaf: Leaf,
+    deadline: Instant,
     /// Whether a report for it failed already.
     pub(super) retried: bool,
+    /// Whether it wants GPUs asked over a root that holds its leaf.
+    pub(super) strict: bool,
     pub(super) answer: oneshot::Sender<Answer>,
+}
+
+impl Waiter {
+    /// Whether it gets one more epoch after a failure.
+    pub(super) fn may_retry(&self) -> bool {
+        !self.retried && self.deadline > Instant::now()
+    }
+
+    fn waits(&self, now: Instant) -> bool {
+        !self.answer.is_closed() && self.deadline > now
+    }
+}
+
+/// Answers all of these with an error.
+pub(super) fn refuse(waiters: impl IntoIterator<Item = Waiter>, error: &LaneError) {
+    for waiter in waiters {
+        // A session that has left needs no answer.
+        drop(waiter.answer.send(Err(error.clone())));
+    }
 }
 
 /// What a session holds while it waits.
@@ -41,11 +68,50 @@ impl Drop for Place {
     }
 }
 
+/// What the next report is for.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Sessions that wait: none, if a change has to be stated.
+    Batch(Vec<Leaf>),
+    /// A tree that the GPUs have been asked over.
+    Strict(Prepared),
+}
+
+/// The next report, and what is stated in it.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) work: Work,
+    pub(super) facts: EnclaveFacts,
+    pub(super) generation: u64,
+    pub(super) answering: u64,
+}
+
+/// How things are when a report has ended.
+pub(super) struct Done {
+    /// Those that it was for; none if they have been told otherwise.
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) generation: u64,
+}
+
 #[derive(Debug)]
 struct State {
     waiters: VecDeque<Waiter>,
+    /// Those that the report being made is for.
+    in_flight: Vec<Waiter>,
+    /// Those who want GPUs asked.
+    strict: VecDeque<Waiter>,
+    /// Those for whom GPUs are being asked, or have been.
+    asking: Vec<Waiter>,
+    prepared: Option<Prepared>,
+    /// A change has to be stated, whoever waits.
+    forced: bool,
     /// When the report that is being made was asked for.
     asked: Option<Instant>,
+    facts: EnclaveFacts,
+    /// Of all that is stated.
+    generation: u64,
+    /// Of what answers, and not of keys that may be replaced while it does.
+    answering: u64,
     /// Why the lane is unattestable. Never cleared.
     fault: Option<String>,
     closed: bool,
@@ -54,33 +120,59 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// For the thread of the PSP, that of strict trees, and the watchdog.
     changed: Condvar,
+    strict_changed: Condvar,
+    watched: Condvar,
+    recent: Mutex<Recent>,
+    log: Mutex<Log>,
+    /// For sessions: something that was attested may be over.
+    announced: watch::Sender<u64>,
     max_waiting: usize,
     watchdog: Duration,
-    /// Sessions that wait, in the queue or for the report being made.
+    /// Sessions that wait, in a queue or for the report being made.
     places: AtomicUsize,
     epochs: AtomicU64,
     sessions: AtomicU64,
+    signatures: AtomicU64,
     failures: AtomicU64,
+    pace_ms: AtomicU64,
 }
 
 impl Queue {
-    pub(super) fn new(limits: &LaneLimits) -> Self {
-        Self {
+    pub(super) fn new(limits: &LaneLimits, facts: EnclaveFacts) -> Self {
+        let queue = Self {
             state: Mutex::new(State {
                 waiters: VecDeque::new(),
+                in_flight: Vec::new(),
+                strict: VecDeque::new(),
+                asking: Vec::new(),
+                prepared: None,
+                forced: false,
                 asked: None,
+                facts,
+                generation: 0,
+                answering: 0,
                 fault: None,
                 closed: false,
             }),
             changed: Condvar::new(),
+            strict_changed: Condvar::new(),
+            watched: Condvar::new(),
+            recent: Mutex::default(),
+            log: Mutex::default(),
+            announced: watch::Sender::new(0),
             max_waiting: limits.max_waiting.min(MAX_LEAVES),
             watchdog: limits.watchdog,
             places: AtomicUsize::new(0),
             epochs: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
+            signatures: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-        }
+            pace_ms: AtomicU64::new(0),
+        };
+        queue.set_pace(limits.pace);
+        queue
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -89,70 +181,184 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The statements that reports came for. Never locked together with the state.
+    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every statement. Never locked together with the state.
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     // For the sessions.
 
     /// Waits in line from now on.
-    pub(super) fn join(queue: &Arc<Self>, binder: Binder, wait: Duration) -> Result<Waiting, LaneError> {
-        let mut state = queue.lock();
-        if let Some(reason) = queue.fault(&mut state) {
-            return Err(LaneError::Unattestable { reason });
-        }
-        // Under the lock, so that no two sessions take the last place.
-        if queue.places.load(Ordering::Relaxed) >= queue.max_waiting {
-            return Err(LaneError::Busy);
-        }
-        if state.waiters.len() >= 2 * MAX_LEAVES {
-            // Many have left while one report was made. Half go at least, so
-            // that this costs each who joins no more than a constant.
-            state.waiters.retain(|waiter| !waiter.answer.is_closed());
-        }
-        let (answer, receiver) = oneshot::channel();
-        state.waiters.push_back(Waiter {
-            binder,
-            deadline: Instant::now() + wait,
-            retried: false,
-            answer,
-        });
-        queue.places.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn join(
+        queue: &Arc<Self>,
+        kind: LeafType,
+        binder: Binder,
+        wait: Duration,
+    ) -> Result<Waiting, LaneError> {
+        let mut state = queue.admit()?;
+        let (waiter, waiting) = queue.waiter(Leaf { kind, binder }, wait, false);
+        push(&mut state.waiters, waiter);
         drop(state);
         queue.changed.notify_one();
-        Ok(Waiting {
+        Ok(waiting)
+    }
+
+    /// Waits in line for the GPUs.
+    pub(super) fn join_strictly(
+        queue: &Arc<Self>,
+        binder: Binder,
+        wait: Duration,
+    ) -> Result<Waiting, LaneError> {
+        let mut state = queue.admit()?;
+        let kind = LeafType::ServerTls;
+        let (waiter, waiting) = queue.waiter(Leaf { kind, binder }, wait, true);
+        push(&mut state.strict, waiter);
+        drop(state);
+        queue.strict_changed.notify_one();
+        Ok(waiting)
+    }
+
+    /// Holds that one more may wait. What is returned keeps two sessions from
+    /// taking the last place both.
+    fn admit(&self) -> Result<MutexGuard<'_, State>, LaneError> {
+        let state = self.lock();
+        if let Some(reason) = &state.fault {
+            let reason = reason.clone();
+            return Err(LaneError::Unattestable { reason });
+        }
+        if self.places.load(Ordering::Relaxed) >= self.max_waiting {
+            return Err(LaneError::Busy);
+        }
+        Ok(state)
+    }
+
+    fn waiter(self: &Arc<Self>, leaf: Leaf, wait: Duration, strict: bool) -> (Waiter, Waiting) {
+        self.places.fetch_add(1, Ordering::Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        let waiter = Waiter {
+            leaf,
+            deadline: Instant::now() + wait,
+            retried: false,
+            strict,
+            answer,
+        };
+        let waiting = Waiting {
             answer: receiver,
-            place: Place(Arc::clone(queue)),
-        })
+            place: Place(Arc::clone(self)),
+        };
+        (waiter, waiting)
     }
 
     pub(super) fn health(&self) -> LaneHealth {
-        self.fault(&mut self.lock())
-            .map_or(LaneHealth::Healthy, LaneHealth::Unattestable)
+        let fault = self.lock().fault.clone();
+        fault.map_or(LaneHealth::Healthy, LaneHealth::Unattestable)
     }
 
     pub(super) fn counters(&self) -> LaneCounters {
         LaneCounters {
             epochs: self.epochs.load(Ordering::Relaxed),
             sessions: self.sessions.load(Ordering::Relaxed),
+            signatures: self.signatures.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
             waiting: u64::try_from(self.places.load(Ordering::Relaxed)).unwrap_or(u64::MAX),
+            pace: Duration::from_millis(self.pace_ms.load(Ordering::Relaxed)),
         }
+    }
+
+    /// A session was given its evidence.
+    pub(super) fn served(&self) {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A session was given a signature.
+    pub(super) fn signed(&self) {
+        self.signatures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    // For whoever changes what is stated.
+
+    pub(super) fn facts(&self) -> EnclaveFacts {
+        self.lock().facts.clone()
+    }
+
+    /// That of all that is stated, and that of what answers.
+    pub(super) fn generation(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.generation, state.answering)
+    }
+
+    /// The key of lane K, while the lane is healthy and this is the generation.
+    pub(super) fn session_key(&self, generation: u64) -> Option<SessionKey> {
+        let state = self.lock();
+        (state.fault.is_none() && state.generation == generation).then(|| state.facts.session_key.clone())
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.announced.subscribe()
+    }
+
+    pub(super) fn restate(&self, change: impl FnOnce(&mut EnclaveFacts)) -> u64 {
+        let mut state = self.lock();
+        let mut facts = state.facts.clone();
+        change(&mut facts);
+        facts.boot_id = state.facts.boot_id;
+        if facts == state.facts {
+            return state.generation;
+        }
+        let answers = !facts.answers_as(&state.facts);
+        state.facts = facts;
+        let generation = state.next_generation(answers);
+        drop(state);
+        self.begin_generation();
+        generation
+    }
+
+    /// What was stated of GPUs is over.
+    pub(super) fn interrupt(&self) {
+        self.lock().next_generation(true);
+        self.begin_generation();
+    }
+
+    fn begin_generation(&self) {
+        self.changed.notify_one();
+        self.announce();
+    }
+
+    /// Whoever was attested should look whether that is over.
+    pub(super) fn announce(&self) {
+        self.announced
+            .send_modify(|number| *number = number.wrapping_add(1));
     }
 
     /// Nobody will ask any more.
     pub(super) fn close(&self) {
         self.lock().closed = true;
-        self.changed.notify_one();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.changed.notify_all();
+        self.strict_changed.notify_all();
+        self.watched.notify_all();
     }
 
     // For the PSP's thread.
 
-    /// Waits until someone asks and `earliest` has come, then takes as many as
-    /// an epoch holds. `None` when nobody will ask any more, or may.
-    pub(super) fn next_batch(&self, earliest: Instant) -> Option<Vec<Waiter>> {
+    /// Waits until someone asks, or a change has to be stated, and `earliest` has
+    /// come; then takes a strict tree that is ready, or else as many as an epoch
+    /// holds. `None` when nobody will ask any more, or may.
+    pub(super) fn next(&self, earliest: Instant) -> Option<Turn> {
         let mut state = self.lock();
         loop {
             if state.closed || state.fault.is_some() {
                 return None;
             }
-            if state.waiters.is_empty() {
+            if state.waiters.is_empty() && state.prepared.is_none() && !state.forced {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
@@ -162,76 +368,200 @@ impl Queue {
                 (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            // Those who left or whose time is over need no leaf.
             let now = Instant::now();
-            state
-                .waiters
-                .retain(|waiter| !waiter.answer.is_closed() && waiter.deadline > now);
+            if let Some(prepared) = state.prepared.take() {
+                state.in_flight = core::mem::take(&mut state.asking);
+                self.strict_changed.notify_one();
+                return Some(self.turn(&mut state, Work::Strict(prepared), now));
+            }
+            // Those who left or whose time is over need no leaf.
+            state.waiters.retain(|waiter| waiter.waits(now));
             let take = state.waiters.len().min(MAX_LEAVES);
-            if take > 0 {
-                state.asked = Some(now);
-                return Some(state.waiters.drain(..take).collect());
+            if take > 0 || state.forced {
+                state.forced = false;
+                state.in_flight = state.waiters.drain(..take).collect();
+                let leaves = state.in_flight.iter().map(|waiter| waiter.leaf).collect();
+                return Some(self.turn(&mut state, Work::Batch(leaves), now));
             }
         }
     }
 
-    /// A report came, or failed. Returns whether its sessions may have it:
-    /// not when the watchdog had given up on it.
-    pub(super) fn report_ended(&self, came: bool) -> Result<(), LaneError> {
+    /// A report for nobody, at once.
+    pub(super) fn probe(&self) -> Option<Turn> {
         let mut state = self.lock();
-        let fault = self.fault(&mut state);
+        if state.closed || state.fault.is_some() {
+            return None;
+        }
+        Some(self.turn(&mut state, Work::Batch(Vec::new()), Instant::now()))
+    }
+
+    fn turn(&self, state: &mut State, work: Work, now: Instant) -> Turn {
+        state.asked = Some(now);
+        self.watched.notify_one();
+        Turn {
+            work,
+            facts: state.facts.clone(),
+            generation: state.generation,
+            answering: state.answering,
+        }
+    }
+
+    /// A report came, or failed. Those that it was for are told by the caller,
+    /// unless the watchdog has told them.
+    pub(super) fn ended(&self, came: bool) -> Done {
+        let mut state = self.lock();
+        // However late the timer is.
+        self.bite(&mut state);
         state.asked = None;
-        let counter = if came && fault.is_none() {
+        let counter = if came && state.fault.is_none() {
             &self.epochs
         } else {
             &self.failures
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        match fault {
-            Some(reason) => Err(LaneError::Unattestable { reason }),
-            None => Ok(()),
+        Done {
+            waiters: core::mem::take(&mut state.in_flight),
+            generation: state.generation,
         }
-    }
-
-    /// A session was given its evidence.
-    pub(super) fn served(&self) {
-        self.sessions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Puts sessions back at the front, in their order.
     pub(super) fn put_back(&self, waiters: Vec<Waiter>) {
         let mut state = self.lock();
+        if let Some(reason) = state.fault.clone() {
+            return refuse(waiters, &LaneError::Unattestable { reason });
+        }
         for waiter in waiters.into_iter().rev() {
             state.waiters.push_front(waiter);
         }
     }
 
+    pub(super) fn set_pace(&self, pace: Duration) {
+        let pace = u64::try_from(pace.as_millis()).unwrap_or(u64::MAX);
+        self.pace_ms.store(pace, Ordering::Relaxed);
+    }
+
     /// Makes the lane unattestable for good and answers everyone who waits.
     pub(super) fn fail(&self, reason: &str) {
         self.lock().fail(reason.to_owned());
+        self.wake();
     }
 
-    /// Why the lane is unattestable, if it is. The watchdog bites here: the
-    /// thread it watches can't be asked.
-    fn fault(&self, state: &mut State) -> Option<String> {
-        if state.fault.is_none() && state.asked.is_some_and(|asked| asked.elapsed() > self.watchdog) {
+    // For the thread of strict trees.
+
+    /// Waits until someone wants GPUs asked, nobody's are, and `earliest` has come.
+    /// `None` when nobody will ask any more, or may.
+    pub(super) fn next_strict(&self, earliest: Instant) -> Option<(Vec<Leaf>, u64)> {
+        let mut state = self.lock();
+        loop {
+            if state.closed || state.fault.is_some() {
+                return None;
+            }
+            if state.strict.is_empty() || !state.asking.is_empty() {
+                state = self
+                    .strict_changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let early = earliest.saturating_duration_since(Instant::now());
+            if !early.is_zero() {
+                let woken = self.strict_changed.wait_timeout(state, early);
+                (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let now = Instant::now();
+            state.strict.retain(|waiter| waiter.waits(now));
+            let take = state.strict.len().min(MAX_LEAVES);
+            if take > 0 {
+                state.asking = state.strict.drain(..take).collect();
+                let leaves = state.asking.iter().map(|waiter| waiter.leaf).collect();
+                return Some((leaves, state.generation));
+            }
+        }
+    }
+
+    /// GPUs have answered over a root, or not.
+    pub(super) fn prepared(&self, prepared: Result<Prepared, LaneError>) {
+        let mut state = self.lock();
+        match prepared {
+            Ok(prepared) if state.fault.is_none() => state.prepared = Some(prepared),
+            // Everybody has been told.
+            Ok(_) => {}
+            Err(error) => refuse(state.asking.drain(..), &error),
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    // For the watchdog.
+
+    /// Gives a report up that takes too long; returns when the lane is over.
+    pub(super) fn watch(&self) {
+        let mut state = self.lock();
+        while !state.closed && state.fault.is_none() {
+            let left = state
+                .asked
+                .map(|asked| self.watchdog.saturating_sub(asked.elapsed()));
+            state = match left {
+                None => self.watched.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => {
+                    self.bite(&mut state);
+                    continue;
+                }
+                Some(left) => {
+                    let woken = self.watched.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        drop(state);
+        self.wake();
+    }
+
+    fn bite(&self, state: &mut State) {
+        if state.asked.is_some_and(|asked| asked.elapsed() >= self.watchdog) {
             state.fail(format!(
                 "the security processor did not answer within {} s",
                 self.watchdog.as_secs()
             ));
         }
-        state.fault.clone()
+    }
+}
+
+/// Waits in line. Where many have left, half go at least, so that this costs each
+/// who joins no more than a constant.
+fn push(line: &mut VecDeque<Waiter>, waiter: Waiter) {
+    if line.len() >= 2 * MAX_LEAVES {
+        line.retain(|waiter| !waiter.answer.is_closed());
+    }
+    line.push_back(waiter);
+}
+
+impl EnclaveFacts {
+    /// Whether what answers is the same.
+    fn answers_as(&self, other: &Self) -> bool {
+        let of = |facts: &Self| (facts.receipt_key, facts.model, facts.configuration, facts.debug);
+        of(self) == of(other)
     }
 }
 
 impl State {
+    /// Whatever was stated before is over, and somebody should say so.
+    fn next_generation(&mut self, answers: bool) -> u64 {
+        self.generation += 1;
+        self.answering += u64::from(answers);
+        self.forced = true;
+        self.generation
+    }
+
     fn fail(&mut self, reason: String) {
         let reason = self.fault.get_or_insert(reason).clone();
-        for waiter in self.waiters.drain(..) {
-            // Whoever has left needs no answer.
-            drop(waiter.answer.send(Err(LaneError::Unattestable {
-                reason: reason.clone(),
-            })));
-        }
+        let error = LaneError::Unattestable { reason };
+        self.prepared = None;
+        refuse(self.waiters.drain(..), &error);
+        refuse(self.in_flight.drain(..), &error);
+        refuse(self.strict.drain(..), &error);
+        refuse(self.asking.drain(..), &error);
     }
 }

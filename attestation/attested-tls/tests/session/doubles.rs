@@ -12,7 +12,7 @@ use bastide_attestation::{
     SessionExpectation, StatementBytes, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict,
     binding::statement_digest,
 };
-use bastide_attested_tls::EnclaveFacts;
+use bastide_attested_tls::{EnclaveFacts, SessionKey};
 
 /// Code of evidence whose report is over another statement.
 pub(crate) const REPORT_DATA: &str = "test.report_data";
@@ -50,8 +50,9 @@ pub(crate) fn blank_report(statement: &StatementBytes) -> Attestation {
 pub(crate) fn facts() -> EnclaveFacts {
     EnclaveFacts {
         boot_id: BootId::new([1; 16]),
-        session_key: [2; 32],
+        session_key: SessionKey::generate().unwrap(),
         receipt_key: KeyThumbprint::new([3; 32]),
+        sealed_key: None,
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,

@@ -3,14 +3,16 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bastide_attestation::{
-    Attestation, Attester, AttesterError, Binder, EpochStatement, GpuAttester, GpuEpoch, GpuPart,
-    GpuSnapshot, StatementBytes, StatementDigest, nvidia::GpuEndorsements, sha256,
+    AttestRequest, Attestation, Attester, AttesterError, Binder, EpochStatement, GpuAttester,
+    GpuAttesterError, GpuEpoch, GpuFreshness, GpuPart, GpuSeedKind, GpuSnapshot, Lane, ManifestDigest, Nonce,
+    Omission, StatementBytes, StatementDigest, TreeHash, nvidia::GpuEndorsements, sha256,
 };
-use bastide_attested_tls::{Attested, LaneError, LaneHealth, LaneLimits, LaneM};
+use bastide_attested_tls::{Attested, LaneError, LaneHealth, LaneLimits, LaneM, SessionKey};
 use tokio::task::JoinHandle;
 
 use crate::doubles::{blank_report, facts, is_bound};
@@ -314,13 +316,14 @@ async fn the_watchdog_gives_a_stuck_attester_up_for_good() {
     attester.asked(1).await;
     let queued = in_background(&lane, 2).await;
     until(|| lane.health() != LaneHealth::Healthy).await;
-    // Those in the queue are told at once, the one in flight when it comes back.
-    let error = queued.await.unwrap().unwrap_err();
-    assert_eq!(error.code(), "lane.unattestable");
+    // All are told at once, the one in flight too: nobody knows when it comes back.
+    for waiting in [queued, late] {
+        let error = waiting.await.unwrap().unwrap_err();
+        assert_eq!(error.code(), "lane.unattestable");
+    }
     attester.let_go();
-    let error = late.await.unwrap().unwrap_err();
-    assert_eq!(error.code(), "lane.unattestable");
-    assert_eq!((lane.counters().epochs, lane.counters().failures), (0, 1));
+    until(|| lane.counters().failures == 1).await;
+    assert_eq!(lane.counters().epochs, 0);
     assert_ne!(lane.health(), LaneHealth::Healthy);
 }
 
@@ -359,6 +362,10 @@ async fn the_last_handle_ends_the_thread() {
 struct Gpus {
     snapshot: Mutex<GpuSnapshot>,
     stated: Mutex<Vec<StatementDigest>>,
+    /// Every root that it was asked over.
+    roots: Mutex<Vec<TreeHash>>,
+    /// If there, an answer over a root waits for a word from here.
+    held: Mutex<Option<Receiver<()>>>,
 }
 
 impl GpuAttester for Gpus {
@@ -368,6 +375,20 @@ impl GpuAttester for Gpus {
 
     fn stated(&self, statement: &StatementDigest) {
         self.stated.lock().unwrap().push(*statement);
+    }
+
+    fn strict(&self, root: &TreeHash) -> Result<Arc<GpuEpoch>, GpuAttesterError> {
+        if let Some(held) = &*self.held.lock().unwrap() {
+            held.recv().unwrap();
+        }
+        self.roots.lock().unwrap().push(*root);
+        let number = self.snapshot.lock().unwrap().number + 1;
+        let part = GpuPart {
+            evidence: b"strict".to_vec(),
+            seed: *root.as_bytes(),
+            endorsements: GpuEndorsements::default(),
+        };
+        Ok(Arc::new(GpuEpoch::strict(number, part)))
     }
 }
 
@@ -426,4 +447,363 @@ async fn a_session_gets_the_gpu_evidence_that_its_statement_names() {
     let statements = attester.statements.lock().unwrap();
     let digests: Vec<_> = statements.iter().map(StatementBytes::digest).collect();
     assert_eq!(*gpus.stated.lock().unwrap(), digests);
+}
+
+fn with_gpus(attester: &Arc<Scripted>, gpus: &Arc<Gpus>, limits: LaneLimits) -> LaneM {
+    LaneM::start_with_gpus(
+        Arc::clone(attester) as _,
+        Some(Arc::clone(gpus) as _),
+        facts(),
+        limits,
+    )
+    .unwrap()
+}
+
+/// A client's request that knows this statement.
+fn knowing(lane: Lane, known: StatementDigest) -> AttestRequest {
+    AttestRequest {
+        nonce: Nonce::new([1; 32]),
+        lane,
+        max_age_s: 300,
+        gpu: GpuFreshness::Current,
+        known: Some(known),
+    }
+}
+
+#[tokio::test]
+async fn the_session_key_signs_for_a_statement_that_a_report_came_for() {
+    let lane = Scripted::new(&[]).lane(LaneLimits::default());
+    let attested = lane.attest(binder(1)).await.unwrap();
+    let known = attested.statement_digest;
+    let signed = lane.sign(&knowing(Lane::K, known), &binder(2)).unwrap();
+    let key = epoch_of(&attested).session_key;
+    assert!(signed.signature.verifies(&key, &binder(2), &known));
+    assert!(!signed.signature.verifies(&key, &binder(1), &known));
+    assert_eq!(
+        (signed.statement_digest, signed.standing),
+        (known, attested.standing)
+    );
+    assert!(signed.until <= Instant::now() + Duration::from_secs(300));
+    assert!(lane.sign(&knowing(Lane::Auto, known), &binder(2)).is_some());
+    assert_eq!((lane.counters().signatures, lane.counters().epochs), (2, 1));
+}
+
+#[tokio::test]
+async fn the_session_key_signs_for_nothing_else() {
+    let attester = Scripted::new(&[Act::Report, Act::Unusable]);
+    let lane = attester.lane(LaneLimits::default());
+    let attested = lane.attest(binder(1)).await.unwrap();
+    let known = attested.statement_digest;
+    let fine = knowing(Lane::Auto, known);
+    let refused = [
+        AttestRequest {
+            lane: Lane::M,
+            ..fine
+        },
+        AttestRequest {
+            gpu: GpuFreshness::Strict,
+            ..fine
+        },
+        AttestRequest { max_age_s: 0, ..fine },
+        AttestRequest { known: None, ..fine },
+        knowing(Lane::K, StatementDigest::new([9; 32])),
+    ];
+    for request in refused {
+        assert_eq!(lane.sign(&request, &binder(2)), None, "{request:?}");
+    }
+    // A statement that no report came for.
+    assert!(lane.attest(binder(3)).await.is_err());
+    let unreported = attester.statements.lock().unwrap()[1].digest();
+    assert_eq!(lane.sign(&knowing(Lane::K, unreported), &binder(2)), None);
+    // One that a report came for in another boot.
+    let other = Scripted::new(&[]).lane(LaneLimits::default());
+    assert_eq!(other.sign(&fine, &binder(2)), None);
+    // One that is older than the client takes.
+    tokio::time::sleep(Duration::from_millis(1010)).await;
+    assert_eq!(
+        lane.sign(&AttestRequest { max_age_s: 1, ..fine }, &binder(2)),
+        None
+    );
+    assert!(lane.sign(&fine, &binder(2)).is_some());
+}
+
+#[tokio::test]
+async fn a_change_of_what_is_stated_ends_the_session_key_s_word_for_older_statements() {
+    type Change = fn(&mut bastide_attested_tls::EnclaveFacts);
+    let changes: [Change; 4] = [
+        |facts| facts.session_key = SessionKey::generate().unwrap(),
+        |facts| facts.model = ManifestDigest::new([0x66; 32]),
+        |facts| facts.configuration = bastide_attestation::PolicyDigest::new([0x66; 32]),
+        |facts| facts.sealed_key = Some([0x66; 32]),
+    ];
+    for change in changes {
+        let attester = Scripted::new(&[]);
+        let lane = attester.lane(LaneLimits::default());
+        let before = lane.attest(binder(1)).await.unwrap();
+        let request = knowing(Lane::K, before.statement_digest);
+        let changes = lane.changes();
+        assert!(lane.sign(&request, &binder(2)).is_some());
+        assert_eq!(lane.restate(|_| ()), 0);
+        assert!(!changes.has_changed().unwrap());
+        assert_eq!(lane.restate(change), 1);
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(lane.sign(&request, &binder(2)), None);
+        // It is stated at once, though nobody waits.
+        until(|| lane.counters().epochs == 2).await;
+        let stated = attester.stated();
+        assert_eq!((stated[1].depth, lane.counters().sessions), (0, 1));
+        let after = lane.attest(binder(3)).await.unwrap();
+        let key = epoch_of(&after).session_key;
+        assert_eq!(key, *lane.facts().session_key.public());
+        let signed = lane
+            .sign(&knowing(Lane::K, after.statement_digest), &binder(4))
+            .unwrap();
+        assert!(
+            signed
+                .signature
+                .verifies(&key, &binder(4), &after.statement_digest)
+        );
+        let keys_alone = epoch_of(&before).model == epoch_of(&after).model
+            && epoch_of(&before).configuration == epoch_of(&after).configuration;
+        assert_eq!(lane.answers(&before.standing), keys_alone);
+        assert!(!lane.holds(&before.standing) && lane.holds(&after.standing));
+        let changed = epoch_of(&before);
+        let now = epoch_of(&after);
+        assert_ne!(
+            (
+                changed.session_key,
+                changed.model,
+                changed.configuration,
+                changed.sealed_key
+            ),
+            (now.session_key, now.model, now.configuration, now.sealed_key)
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_boot_takes_another_s_identity() {
+    let lane = Scripted::new(&[]).lane(LaneLimits::default());
+    let boot = lane.facts().boot_id;
+    assert_eq!(
+        lane.restate(|facts| facts.boot_id = bastide_attestation::BootId::new([0x77; 16])),
+        0
+    );
+    assert_eq!(lane.facts().boot_id, boot);
+}
+
+/// T13: who waits while the facts change is given those that hold now.
+#[tokio::test]
+async fn t13_a_report_over_facts_that_changed_meanwhile_is_nobody_s_evidence() {
+    let attester = Scripted::held(&[]);
+    let lane = attester.lane(LaneLimits::default());
+    let waiting = in_background(&lane, 1).await;
+    attester.asked(1).await;
+    let model = ManifestDigest::new([0x66; 32]);
+    assert_eq!(lane.restate(|facts| facts.model = model), 1);
+    attester.let_go();
+    let attested = waiting.await.unwrap().unwrap();
+    assert_eq!((epoch_of(&attested).epoch, epoch_of(&attested).model), (1, model));
+    assert_eq!(attested.standing.generation, 1);
+    // Nor does the session key sign for the one that nobody got.
+    let first = attester.statements.lock().unwrap()[0].digest();
+    assert_eq!(lane.sign(&knowing(Lane::K, first), &binder(2)), None);
+}
+
+/// T13: the same for GPUs: an interruption ends what was stated, a newer GPU
+/// epoch ends the session key's word for an older one.
+#[tokio::test]
+async fn t13_what_happens_to_gpus_ends_the_session_key_s_word() {
+    let (attester, gpus) = (Scripted::new(&[]), Arc::new(Gpus::default()));
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(1);
+    let lane = with_gpus(&attester, &gpus, LaneLimits::default());
+    let first = lane.attest(binder(1)).await.unwrap();
+    let request = knowing(Lane::K, first.statement_digest);
+    assert!(lane.sign(&request, &binder(2)).is_some());
+
+    // Renewed: what was said stays true, but is of an older epoch.
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(2);
+    lane.signal().renewed();
+    assert_eq!((lane.generation(), lane.sign(&request, &binder(2))), (0, None));
+    let second = lane.attest(binder(3)).await.unwrap();
+    let request = knowing(Lane::K, second.statement_digest);
+    assert!(lane.sign(&request, &binder(2)).is_some());
+
+    // Interrupted: nothing is signed while there is none, and after it nothing old.
+    gpus.snapshot.lock().unwrap().epoch = None;
+    assert_eq!(lane.sign(&request, &binder(2)), None);
+    lane.signal().interrupted();
+    assert_eq!(lane.generation(), 1);
+    assert!(!lane.answers(&second.standing));
+    until(|| lane.counters().epochs == 3).await;
+    assert_eq!(attester.stated()[2].gpu_digest, None);
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(2);
+    assert_eq!(lane.sign(&request, &binder(2)), None);
+}
+
+#[tokio::test]
+async fn what_a_client_was_sent_with_a_known_statement_need_not_come_again() {
+    let (attester, gpus) = (Scripted::new(&[]), Arc::new(Gpus::default()));
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(1);
+    let lane = with_gpus(&attester, &gpus, LaneLimits::default());
+    let first = lane.attest(binder(1)).await.unwrap();
+    let second = lane.attest(binder(2)).await.unwrap();
+    let omitted = lane.omission(Some(&first.statement_digest), &second.evidence);
+    assert_eq!(
+        omitted,
+        Omission {
+            endorsements: true,
+            gpu: true
+        }
+    );
+    assert!(second.evidence.encode_without(omitted).len() < 2048);
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(2);
+    let third = lane.attest(binder(3)).await.unwrap();
+    let omitted = lane.omission(Some(&first.statement_digest), &third.evidence);
+    assert_eq!(
+        omitted,
+        Omission {
+            endorsements: true,
+            gpu: false
+        }
+    );
+    let unknown = StatementDigest::new([9; 32]);
+    for known in [None, Some(&unknown)] {
+        assert_eq!(lane.omission(known, &third.evidence), Omission::default());
+    }
+    let mut other = third.evidence.clone();
+    other.endorsements.crl = Some(vec![1]);
+    assert!(!lane.omission(Some(&third.statement_digest), &other).endorsements);
+}
+
+#[tokio::test]
+async fn strict_sessions_get_gpus_asked_over_the_root_of_their_own_tree_and_hold_up_nobody() {
+    let (attester, gpus) = (Scripted::new(&[]), Arc::new(Gpus::default()));
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(1);
+    let (go, held) = channel();
+    *gpus.held.lock().unwrap() = Some(held);
+    let limits = LaneLimits {
+        strict_pace: Duration::ZERO,
+        ..LaneLimits::default()
+    };
+    let lane = with_gpus(&attester, &gpus, limits);
+    let strict = {
+        let lane = lane.clone();
+        tokio::spawn(async move { lane.attest_strictly(binder(1)).await })
+    };
+    until(|| lane.counters().waiting == 1).await;
+    // While the GPUs think, others are served, from evidence that is there.
+    let other = lane.attest(binder(2)).await.unwrap();
+    assert_eq!(epoch_of(&other).gpu_seed, GpuSeedKind::PreviousStatement);
+    go.send(()).unwrap();
+    let attested = strict.await.unwrap().unwrap();
+    assert!(is_bound(&attested.evidence, &binder(1)));
+    let stated = epoch_of(&attested);
+    assert_eq!((stated.gpu_seed, stated.gpu_epoch), (GpuSeedKind::Strict, 2));
+    assert_eq!(*gpus.roots.lock().unwrap(), [stated.root]);
+    let part = attested.evidence.gpu.as_ref().unwrap();
+    assert_eq!(
+        (part.seed, stated.gpu_digest),
+        (*stated.root.as_bytes(), Some(sha256(&[b"strict"])))
+    );
+    // It is that epoch's alone.
+    let after = lane.attest(binder(3)).await.unwrap();
+    assert_eq!(
+        (epoch_of(&after).gpu_epoch, epoch_of(&after).gpu_seed),
+        (1, GpuSeedKind::PreviousStatement)
+    );
+}
+
+#[tokio::test]
+async fn strict_evidence_from_before_an_event_is_refused_and_so_is_strict_without_gpus() {
+    let (attester, gpus) = (Scripted::new(&[]), Arc::new(Gpus::default()));
+    *gpus.snapshot.lock().unwrap() = gpu_epoch(1);
+    let (go, held) = channel();
+    *gpus.held.lock().unwrap() = Some(held);
+    let lane = with_gpus(&attester, &gpus, LaneLimits::default());
+    let strict = {
+        let lane = lane.clone();
+        tokio::spawn(async move { lane.attest_strictly(binder(1)).await })
+    };
+    until(|| lane.counters().waiting == 1).await;
+    // The thread has the session before the event, since it then asks the GPUs.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    lane.signal().interrupted();
+    go.send(()).unwrap();
+    let error = strict.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), "lane.gpus");
+    let without = Scripted::new(&[]).lane(LaneLimits::default());
+    assert_eq!(
+        without.attest_strictly(binder(1)).await.unwrap_err().code(),
+        "lane.gpus"
+    );
+}
+
+/// T12: one batch for all who wait, whoever they are: everyone is answered by the
+/// next epoch that begins after they asked, or by the one after it.
+#[tokio::test]
+async fn t12_nobody_waits_longer_than_for_the_next_report() {
+    const SESSIONS: u64 = 3000;
+    let attester = Scripted::held(&[]);
+    let lane = attester.lane(LaneLimits::default());
+    let first = in_background(&lane, u64::MAX).await;
+    attester.asked(1).await;
+    let waiting: Vec<_> = (0..SESSIONS)
+        .map(|number| {
+            let lane = lane.clone();
+            tokio::spawn(async move { lane.attest(binder(number)).await })
+        })
+        .collect();
+    until(|| lane.counters().waiting == SESSIONS + 1).await;
+    attester.let_go();
+    assert_eq!(epoch_of(&first.await.unwrap().unwrap()).epoch, 0);
+    for (number, waiting) in (0..).zip(waiting) {
+        let attested = waiting.await.unwrap().unwrap();
+        assert_eq!(epoch_of(&attested).epoch, 1);
+        assert!(is_bound(&attested.evidence, &binder(number)));
+    }
+    assert_eq!(attester.stated().len(), 2);
+}
+
+#[tokio::test]
+async fn a_probe_is_over_before_anyone_is_served_and_each_of_its_reports_is_an_epoch() {
+    let attester = Scripted::new(&[]);
+    let lane = attester.lane(LaneLimits {
+        probe: 4,
+        ..LaneLimits::default()
+    });
+    let attested = lane.attest(binder(1)).await.unwrap();
+    assert_eq!(
+        (epoch_of(&attested).epoch, lane.counters().pace),
+        (4, Duration::ZERO)
+    );
+    let failing = Scripted::new(&[Act::Report, Act::Transient]);
+    let lane = failing.lane(LaneLimits {
+        probe: 4,
+        ..LaneLimits::default()
+    });
+    assert_eq!(epoch_of(&lane.attest(binder(1)).await.unwrap()).epoch, 2);
+}
+
+#[tokio::test]
+async fn the_log_has_every_statement_in_one_chain_and_says_which_no_report_came_for() {
+    let attester = Scripted::new(&[Act::Report, Act::Transient]);
+    let lane = attester.lane(LaneLimits::default());
+    let first = lane.attest(binder(1)).await.unwrap();
+    let second = lane.attest(binder(2)).await.unwrap();
+    lane.restate(|facts| facts.model = ManifestDigest::new([0x66; 32]));
+    let third = lane.attest(binder(3)).await.unwrap();
+    let page = lane.epochs(0, usize::MAX);
+    let verified = page.verify(None).unwrap().unwrap();
+    for attested in [&first, &second, &third] {
+        assert!(verified.contains(&attested.statement_digest));
+    }
+    assert_eq!((verified.first(), verified.unreported()), (0, &[1_u64][..]));
+    assert_eq!(verified.changes().len(), 1);
+    assert!(verified.changes()[0].model && !verified.changes()[0].session_key);
+    assert_eq!(verified.head(), Some(&third.statement_digest));
+    let report = bastide_attestation::EpochLogEntry::report_digest(&first.evidence.platform);
+    assert_eq!(page.entries[0].report, Some(report));
+    let rest = lane.epochs(1, 2);
+    assert_eq!(rest.entries, page.entries[1..3]);
 }

@@ -5,7 +5,7 @@
 use super::Known;
 use crate::exit::{INTERNAL, MALFORMED, REJECTED, UNAVAILABLE, USAGE};
 
-const fn known(
+pub(super) const fn known(
     code: &'static str,
     exit: u8,
     means: &'static str,

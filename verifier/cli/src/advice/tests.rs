@@ -33,14 +33,17 @@ fn is_code(word: &str) -> bool {
 
 /// First components of codes that this program prints; names of files and of
 /// checks look the same.
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 20] = [
     "api",
+    "credential",
     "endorsements",
     "evidence",
     "explain",
     "input",
     "kds",
     "key",
+    "ledger",
+    "link",
     "measure",
     "nvidia",
     "output",
@@ -53,12 +56,16 @@ const FAMILIES: [&str; 17] = [
     "stream",
 ];
 /// Texts of that form that are no codes.
-const NO_CODES: [&str; 7] = [
+const NO_CODES: [&str; 11] = [
+    "credential.cose",
     "endorsements.sha256",
     "evidence.cmw",
+    "ledger.redb",
     "receipt.cose",
     "result.cose",
+    "session.certificate",
     "session.debug",
+    "session.key_exchange",
     "session.report_data",
     "session.statement",
 ];
@@ -72,6 +79,8 @@ fn every_code_in_the_sources_is_known() {
         "../endorsements/src",
         "../measure/src",
         "../../attestation/attested-tls/src/client",
+        "../../attestation/attested-tls/src/link",
+        "../../attestation/src/link",
         "../src/policy",
     ] {
         for path in sources(&root.join(folder)) {

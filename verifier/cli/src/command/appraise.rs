@@ -187,7 +187,7 @@ fn judge(
         let evidence = Evidence::decode(bytes)
             .map_err(|error| Fault::malformed("evidence.malformed", with_causes(&error)))?;
         return Ok(match verifier.appraise_receipt_evidence(&evidence, at) {
-            Ok(result) => result.verdict,
+            Ok(result) => result.into_verdict(),
             Err(verdict) => *verdict,
         });
     }

@@ -16,6 +16,7 @@ use crate::escape;
 use crate::exit;
 use crate::fault::Fault;
 use crate::gate::{Gate, Refusal};
+use crate::ledger::{LedgerArgs, Recorder};
 use crate::policy_source::{self, PolicyArgs};
 use crate::progress;
 use crate::receipt_check;
@@ -49,6 +50,8 @@ pub(crate) struct Arguments {
     /// Keep evidence, receipt, salt and both bodies of each answer in a folder under this one
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
 }
 
 /// Runs it.
@@ -57,7 +60,8 @@ pub(crate) struct Arguments {
 /// [`Fault`] if there is no answer, or none that its receipt vouches for.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> {
     let policy = policy_source::load(&arguments.policy)?;
-    let gate = Gate::new(policy, arguments.policy.allow_simulated);
+    let ledger = Recorder::start(&arguments.ledger, console);
+    let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
     let one_shot = match arguments.prompt {
         Some(prompt) => Some(prompt),
         None if std::io::stdin().is_terminal() => None,
@@ -65,7 +69,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
     };
     let name = arguments.node.to_string();
     let conversation = Conversation::new(gate, arguments.node, arguments.model, arguments.save);
-    block_on(async {
+    let ended = block_on(async {
         match converse(conversation, &name, one_shot, console).await {
             Ok(()) => Ok(exit::ACCEPTED),
             Err(NoTurn::Refused(refusal)) => refused(&refusal, console),
@@ -73,7 +77,9 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
             Err(NoTurn::Fault(fault)) if fault.code == OUTPUT_CLOSED => Ok(fault.exit),
             Err(NoTurn::Fault(fault)) => Err(fault),
         }
-    })
+    });
+    ledger.finish();
+    ended
 }
 
 fn piped() -> Result<String, Fault> {

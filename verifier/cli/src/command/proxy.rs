@@ -18,6 +18,7 @@ use crate::exit;
 use crate::fault::Fault;
 use crate::file;
 use crate::gate::Gate;
+use crate::ledger::{LedgerArgs, Recorder};
 use crate::policy_source::{self, PolicyArgs};
 use crate::proxy::{Pool, Server, Service, loopback};
 
@@ -51,6 +52,8 @@ pub(crate) struct Arguments {
     /// Keep evidence, receipt, salt and both bodies of each answer in a folder under this one
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
 }
 
 /// Runs it until it is told to stop.
@@ -64,8 +67,11 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
             .with_remedy("listen on 127.0.0.1 or [::1]: what comes in here is plain text"));
     }
     let policy = policy_source::load(&arguments.policy)?;
-    let gate = Gate::new(policy, arguments.policy.allow_simulated);
-    block_on(serve(arguments, gate, *console))
+    let ledger = Recorder::start(&arguments.ledger, console);
+    let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
+    let served = block_on(serve(arguments, gate, *console));
+    ledger.finish();
+    served
 }
 
 async fn serve(arguments: Arguments, gate: Gate, console: Console) -> Result<u8, Fault> {

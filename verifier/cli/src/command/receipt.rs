@@ -1,10 +1,10 @@
-//! `bastide receipt`: whether an answer's receipt holds, offline, for whoever
-//! has the receipt and the evidence that was kept with it.
+//! `bastide receipt`: whether the receipts of answers hold, offline, for whoever
+//! has them and the evidence that was kept with them, in files or in the ledger.
 
 use std::path::PathBuf;
 
 use bastide_attestation::{
-    AttestationResult, Check, Decision, Evidence, Receipt, ReceiptError, Salt, Status, UnixTime, Verdict,
+    Check, Decision, Evidence, Salt, StatementDigest, Status, UnixTime, Untrusted, Verdict, binding,
 };
 use bastide_verifier::Verifier;
 use clap::{Args, Subcommand};
@@ -13,15 +13,16 @@ use serde_json::json;
 use crate::console::Console;
 use crate::escape::brief;
 use crate::fault::{Fault, with_causes};
+use crate::ledger::LedgerFile;
 use crate::policy_source::{self, PolicyArgs};
 use crate::receipt_check::{self, Bodies};
+use crate::receipt_source::{self, Found, Source};
 use crate::recorded::MAX_ENVELOPE_FILE_BYTES;
 use crate::tree::Tree;
 use crate::verdict_view::{self, Subject};
 use crate::{clock, exit, file, gate};
 
 const SCHEMA: &str = "bastide.receipt-verdict/v1";
-const MAX_RECEIPT_FILE_BYTES: usize = 64 * 1024;
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Verify receipts, or show them
@@ -40,47 +41,55 @@ enum Action {
     Show(ShowArguments),
 }
 
-/// Judge a receipt and the evidence behind it, offline
+/// Judge receipts and the evidence behind them, offline
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 Examples:
   bastide receipt verify receipt.cose --evidence evidence.cmw --policy ours.toml
   bastide receipt verify receipt.cose --evidence evidence.cmw --policy ours.toml --output json \\
       --salt \"$(cat salt.hex)\" --request request.body --response response.body
+  bastide receipt verify ledger:last --policy ours.toml
+  bastide receipt verify ledger:17 ledger:18 ledger:9f86d081884c7d65 --policy ours.toml
 
 Without salt and bodies it is not checked what was asked and answered, and the output says so.
+Several receipts are held against each other in the order given: their numbers must rise, and
+each must have the digest of the one before, if no number is between them.
 
 {}", exit::HELP))]
 struct VerifyArguments {
-    /// The receipt, as kept by `chat --save` or `proxy --save`
-    #[arg(value_name = "RECEIPT")]
-    receipt: PathBuf,
-    /// The evidence envelope kept with it
+    /// Receipts: files as kept by `--save`, or `ledger:N`, `ledger:DIGEST`, `ledger:seq=N`, `ledger:last`
+    #[arg(value_name = "RECEIPT", required = true)]
+    receipts: Vec<Source>,
+    /// The evidence envelope kept with a receipt; may be repeated. Receipts out of the ledger have theirs there
     #[arg(long, value_name = "FILE")]
-    evidence: PathBuf,
+    evidence: Vec<PathBuf>,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Judge as of this time (RFC 3339) instead of now
     #[arg(long, value_name = "TIME", value_parser = clock::parse)]
     at: Option<UnixTime>,
-    /// Salt of the commitments, 32 bytes in hex
+    /// Salt of the commitments, 32 bytes in hex; not needed if the ledger kept it
     #[arg(long, value_name = "HEX", requires_all = ["request", "response"])]
     salt: Option<Salt>,
     /// Request body, byte for byte
-    #[arg(long, value_name = "FILE", requires = "salt")]
+    #[arg(long, value_name = "FILE", requires = "response")]
     request: Option<PathBuf>,
     /// Response body, byte for byte; for streams up to and including `data: [DONE]`
-    #[arg(long, value_name = "FILE", requires = "salt")]
+    #[arg(long, value_name = "FILE", requires = "request")]
     response: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerFile,
 }
 
-/// Show what a receipt says; only its own signature is checked
+/// Show what receipts say; only their own signatures are checked
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  bastide receipt show receipt.cose")]
+#[command(after_help = "Example:\n  bastide receipt show receipt.cose\n  bastide receipt show ledger:last")]
 struct ShowArguments {
-    /// The receipt
-    #[arg(value_name = "RECEIPT")]
-    receipt: PathBuf,
+    /// Receipts: files, or `ledger:N`, `ledger:DIGEST`, `ledger:seq=N`, `ledger:last`
+    #[arg(value_name = "RECEIPT", required = true)]
+    receipts: Vec<Source>,
+    #[command(flatten)]
+    ledger: LedgerFile,
 }
 
 /// Runs it.
@@ -94,86 +103,153 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     }
 }
 
-fn read(path: &std::path::Path) -> Result<Receipt, Fault> {
-    let bytes = file::read(path, MAX_RECEIPT_FILE_BYTES)?;
-    Receipt::verify(&bytes).map_err(|error| match error {
-        ReceiptError::Signature => Fault::rejected("receipt.signature", with_causes(&error))
-            .with_remedy("do not rely on it: it was altered, or was never signed by that key"),
-        _ => Fault::malformed("receipt.malformed", with_causes(&error)),
-    })
-}
-
 fn show(arguments: &ShowArguments, console: &Console) -> Result<u8, Fault> {
-    let receipt = read(&arguments.receipt)?;
-    if console.json() {
-        console.object(&json!({
-            "schema": "bastide.receipt/v1",
-            "verified": false,
-            "receipt": receipt_check::object(&receipt),
-        }))?;
-        return Ok(exit::ACCEPTED);
+    let found = receipt_source::read(&arguments.receipts, &arguments.ledger)?;
+    for Found { receipt, .. } in &found {
+        if console.json() {
+            console.object(&json!({
+                "schema": "bastide.receipt/v1",
+                "verified": false,
+                "receipt": receipt_check::object(receipt),
+            }))?;
+            continue;
+        }
+        let leaves = receipt_check::facts(receipt)
+            .iter()
+            .map(|(name, value)| Tree::leaf(format!("{name:<17}  {}", brief(value))))
+            .collect();
+        let title = format!(
+            "receipt   {}   its signature is by the key it names; whose key that is, `receipt verify` tells",
+            console.out().warn("UNVERIFIED")
+        );
+        console.data(&Tree::new(title, leaves).render())?;
     }
-    let leaves = receipt_check::facts(&receipt)
-        .iter()
-        .map(|(name, value)| Tree::leaf(format!("{name:<17}  {}", brief(value))))
-        .collect();
-    let title = format!(
-        "receipt   {}   its signature is by the key it names; whose key that is, `receipt verify` tells",
-        console.out().warn("UNVERIFIED")
-    );
-    console.data(&Tree::new(title, leaves).render())?;
     Ok(exit::ACCEPTED)
 }
 
 fn verify(arguments: &VerifyArguments, console: &Console) -> Result<u8, Fault> {
     let policy = policy_source::load(&arguments.policy)?;
-    let receipt = read(&arguments.receipt)?;
-    let envelope = file::read(&arguments.evidence, MAX_ENVELOPE_FILE_BYTES)?;
-    let evidence = Evidence::decode(&envelope)
-        .map_err(|error| Fault::malformed("evidence.malformed", with_causes(&error)))?;
+    let found = receipt_source::read(&arguments.receipts, &arguments.ledger)?;
+    let files = Envelopes::read(&arguments.evidence)?;
     let body = |path: &Option<PathBuf>| match path {
         Some(path) => file::read(path, MAX_BODY_BYTES).map(Some),
         None => Ok(None),
     };
     let (request, response) = (body(&arguments.request)?, body(&arguments.response)?);
-    let bodies = match (&arguments.salt, &request, &response) {
-        (Some(salt), Some(request), Some(response)) => Some(Bodies {
-            salt,
-            request,
-            response,
-        }),
-        _ => None,
-    };
-
+    if request.is_some() && found.len() > 1 {
+        return Err(Fault::usage(
+            "usage",
+            "--request and --response are of one receipt, and several are given",
+        ));
+    }
+    let verifier = Verifier::new(policy);
     let at = arguments.at.unwrap_or_else(clock::now);
-    let attested = Verifier::new(policy)
-        .appraise_receipt_evidence(&evidence, at)
-        .and_then(|result| {
-            let verdict = gate::permit(result.verdict, arguments.policy.allow_simulated)?;
-            Ok(AttestationResult { verdict, ..result })
-        });
-    let (verdict, checks) = match attested {
-        Ok(result) => {
-            let checks = receipt_check::checks(&receipt, &result, None, bodies.as_ref());
-            (result.verdict, checks)
+    let mut worst = exit::ACCEPTED;
+    let mut before = None;
+    for one in &found {
+        let salt = arguments.salt.or(one.salt);
+        let bodies = match (&salt, &request, &response) {
+            (Some(salt), Some(request), Some(response)) => Some(Bodies {
+                salt,
+                request,
+                response,
+            }),
+            (None, Some(_), _) => {
+                return Err(Fault::usage(
+                    "usage",
+                    "--request and --response need --salt HEX: the ledger kept no salt of this receipt",
+                ));
+            }
+            _ => None,
+        };
+        let evidence = files.of(one)?;
+        let (verdict, mut checks) = judge(&verifier, &evidence, one, bodies.as_ref(), at, arguments);
+        if verdict.decision == Decision::Accepted {
+            checks.extend(receipt_check::link(&one.receipt, before));
+        }
+        before = Some(&one.receipt);
+        let outcome = Outcome::of(&verdict, &checks);
+        if console.json() {
+            console.object(&json!({
+                "schema": SCHEMA,
+                "name": one.name,
+                "verdict": outcome.decision,
+                "code": outcome.code,
+                "checks": checks,
+                "receipt": receipt_check::object(&one.receipt),
+                "evidence": verdict,
+            }))?;
+        } else {
+            console.data(&human(verdict, checks, &outcome, one, console))?;
+        }
+        if worst == exit::ACCEPTED {
+            worst = outcome.decision.exit_code();
+        }
+    }
+    Ok(worst)
+}
+
+fn judge(
+    verifier: &Verifier,
+    evidence: &Untrusted<Evidence>,
+    one: &Found,
+    bodies: Option<&Bodies<'_>>,
+    at: UnixTime,
+    arguments: &VerifyArguments,
+) -> (Verdict, Vec<Check>) {
+    let appraised = verifier.appraise_receipt_evidence(evidence, at).and_then(|kept| {
+        let _ = gate::permit(kept.verdict().clone(), arguments.policy.allow_simulated)?;
+        Ok(kept)
+    });
+    match appraised {
+        Ok(kept) => {
+            let checks = receipt_check::checks(&one.receipt, (&kept).into(), None, bodies);
+            (kept.into_verdict(), checks)
         }
         // Nothing is attested: there is nothing to hold the receipt against.
         Err(verdict) => (*verdict, Vec::new()),
-    };
-    let outcome = Outcome::of(&verdict, &checks);
-    if console.json() {
-        console.object(&json!({
-            "schema": SCHEMA,
-            "verdict": outcome.decision,
-            "code": outcome.code,
-            "checks": checks,
-            "receipt": receipt_check::object(&receipt),
-            "evidence": verdict,
-        }))?;
-    } else {
-        console.data(&human(verdict, checks, &outcome, &receipt, arguments, console))?;
     }
-    Ok(outcome.decision.exit_code())
+}
+
+/// Envelopes that were named, by the statements in them.
+struct Envelopes(Vec<(StatementDigest, Untrusted<Evidence>)>);
+
+impl Envelopes {
+    fn read(paths: &[PathBuf]) -> Result<Self, Fault> {
+        let mut all = Vec::new();
+        for path in paths {
+            all.push(decode(&file::read(path, MAX_ENVELOPE_FILE_BYTES)?)?);
+        }
+        Ok(Self(all))
+    }
+
+    /// The evidence for a receipt: of its statement, or else the only one that
+    /// was named, so that the refusal says what doesn't fit.
+    fn of(&self, one: &Found) -> Result<Untrusted<Evidence>, Fault> {
+        let wanted = one.receipt.claims().statement;
+        let named = self.0.iter().find(|(digest, _)| *digest == wanted);
+        if let Some((_, evidence)) = named {
+            return Ok(evidence.clone());
+        }
+        if let Some(kept) = &one.evidence {
+            return decode(kept).map(|(_, evidence)| evidence);
+        }
+        match self.0.as_slice() {
+            [(_, only)] => Ok(only.clone()),
+            _ => Err(Fault::usage(
+                "receipt.no_evidence",
+                format!("there is no evidence for `{}`, of statement {wanted}", one.name),
+            )
+            .with_remedy("name the envelope that was kept with it: --evidence FILE")),
+        }
+    }
+}
+
+fn decode(envelope: &[u8]) -> Result<(StatementDigest, Untrusted<Evidence>), Fault> {
+    let evidence = Evidence::decode(envelope)
+        .map_err(|error| Fault::malformed("evidence.malformed", with_causes(&error)))?;
+    let digest = binding::statement_digest(&evidence.as_unverified().statement);
+    Ok((digest, evidence))
 }
 
 /// What receipt and evidence come to together.
@@ -206,8 +282,7 @@ fn human(
     mut verdict: Verdict,
     checks: Vec<Check>,
     outcome: &Outcome,
-    receipt: &Receipt,
-    arguments: &VerifyArguments,
+    one: &Found,
     console: &Console,
 ) -> String {
     if outcome.decision != verdict.decision {
@@ -217,7 +292,7 @@ fn human(
     verdict.code = outcome.code;
     verdict.checks.extend(checks);
     let subject = Subject {
-        name: &arguments.receipt.display().to_string(),
+        name: &one.name,
         accepted: "VERIFIED",
         consequence: "this receipt proves nothing",
         elapsed: None,
@@ -227,7 +302,7 @@ fn human(
     if outcome.decision != Decision::Accepted {
         return text;
     }
-    let claims = receipt.claims();
+    let claims = one.receipt.claims();
     let [prompt, completion] = claims.usage;
     text.push_str(&format!(
         "Receipt {} of its boot, {}: {prompt} prompt and {completion} completion tokens, finish {}, model {}\n",

@@ -15,6 +15,7 @@ use crate::exit;
 use crate::fault::Fault;
 use crate::file::{self, Existing};
 use crate::gate::Gate;
+use crate::ledger::{LedgerArgs, Recorder};
 use crate::policy_source::{self, PolicyArgs};
 use crate::progress;
 use crate::result_signing::ResultArgs;
@@ -41,6 +42,8 @@ pub(crate) struct Arguments {
     save_evidence: Option<PathBuf>,
     #[command(flatten)]
     result: ResultArgs,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// Explain a code and connect to nobody
     #[arg(long, value_name = "CODE", conflicts_with_all = ["node", "sign_result", "save_evidence"])]
     explain: Option<String>,
@@ -59,12 +62,14 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     };
     let policy = policy_source::load(&arguments.policy)?;
     let signer = arguments.result.signer()?;
-    let gate = Gate::new(policy, arguments.policy.allow_simulated);
+    let ledger = Recorder::start(&arguments.ledger, console);
+    let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
     let started = Instant::now();
     let outcome = block_on(async {
         let what = format!("waiting for {node} to prove itself");
         Ok(progress::shown(console, &what, gate.connect(node)).await)
     })?;
+    ledger.finish();
     let (verdict, evidence, exit) = match outcome {
         Ok(connection) => {
             let verdict = connection.result().verdict.clone();

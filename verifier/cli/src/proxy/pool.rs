@@ -17,6 +17,7 @@ use super::error::explain;
 use crate::console::Console;
 use crate::escape;
 use crate::gate::{Gate, Refusal};
+use crate::ledger::Recorder;
 use crate::verdict_view::SIMULATED;
 
 const ADMITTED: &str = "admitted";
@@ -58,6 +59,11 @@ impl Pool {
             gate,
             console,
         }
+    }
+
+    /// What was admitted, refused and answered is kept here.
+    pub(super) const fn ledger(&self) -> &Recorder {
+        self.gate.ledger()
     }
 
     /// Sends over the first connection that takes the request.

@@ -215,6 +215,9 @@ impl Exchange {
             .as_deref()
             .unwrap_or_else(|| self.connection.attestation());
         receipt_check::require(&receipt, attestation.result(), attestation.nonce(), &bodies)?;
+        let ledger = self.service.pool().ledger();
+        let (verdict, evidence) = (&attestation.result().verdict, attestation.evidence());
+        ledger.receipt(self.connection.node(), &receipt, &salt, verdict, evidence);
         if let Some(folder) = self.service.save() {
             let kept = Kept {
                 evidence: attestation.evidence(),

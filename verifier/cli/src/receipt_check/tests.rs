@@ -109,7 +109,7 @@ fn the_receipt_of_this_exchange_holds_and_no_other() {
 
 #[test]
 fn what_is_not_given_is_skipped_and_never_passed() {
-    let checks = checks(&receipt(9), &result(), None, None);
+    let checks = checks(&receipt(9), (&result()).into(), None, None);
     let of = |id: &str| checks.iter().find(|check| check.id == id).unwrap().status;
     for id in ["receipt.nonce", "receipt.request", "receipt.response"] {
         assert_eq!(of(id), Status::Skip, "{id}");

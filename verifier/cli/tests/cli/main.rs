@@ -4,6 +4,7 @@
 
 mod appraise;
 mod azure;
+mod credential;
 mod endorsements;
 mod gpu_endorsements;
 mod inspect;

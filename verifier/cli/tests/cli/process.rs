@@ -11,8 +11,17 @@ pub(crate) fn bastide() -> Command {
     command
         .env_remove("NO_COLOR")
         .env_remove("CLICOLOR")
+        .env("XDG_DATA_HOME", data_folder())
         .env("TERM", "xterm");
     command
+}
+
+/// Where these tests' commands keep what a person's would keep in theirs.
+pub(crate) fn data_folder() -> &'static Path {
+    static FOLDER: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+    FOLDER
+        .get_or_init(|| tempfile::tempdir().expect("there is a temporary folder"))
+        .path()
 }
 
 /// A finished run.
@@ -76,6 +85,9 @@ allow_simulated = false
 [roots]
 amd = ["{product}"]
 
+[session]
+key_exchange = "any"
+certificate = "any"
 [snp]
 products = ["{product}"]
 report_versions = [3, 5]

@@ -12,7 +12,7 @@ use bastide_attestation::{
     ATTEST_PATH, AttestRequest, BootId, ENVELOPE_MEDIA_TYPE, KeyThumbprint, ManifestDigest, PolicyDigest,
     UnixTime,
 };
-use bastide_attested_tls::{EnclaveFacts, LaneLimits, LaneM, Protocol, ServerIdentity};
+use bastide_attested_tls::{EnclaveFacts, LaneLimits, LaneM, Protocol, ServerIdentity, SessionKey};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -70,8 +70,9 @@ async fn accept(listener: TcpListener, seen: Arc<Seen>) {
     let options = SimulatorOptions::new(Generation::Genoa, UnixTime::from_secs(now));
     let facts = EnclaveFacts {
         boot_id: BootId::new([1; 16]),
-        session_key: [2; 32],
+        session_key: SessionKey::generate().unwrap(),
         receipt_key: KeyThumbprint::new([3; 32]),
+        sealed_key: None,
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,

@@ -5,22 +5,33 @@ use bastide_attestation::{
 };
 
 use super::*;
+use crate::lane_m::SessionKey;
 
-fn binders(count: usize) -> Vec<Binder> {
+fn sessions(count: usize) -> Vec<Leaf> {
     (0..count)
         .map(|i| {
             let mut bytes = [7; 32];
             bytes[..8].copy_from_slice(&i.to_be_bytes());
-            Binder::new(bytes)
+            Leaf {
+                kind: LeafType::ServerTls,
+                binder: Binder::new(bytes),
+            }
         })
         .collect()
 }
 
+const STANDING: Standing = Standing {
+    generation: 1,
+    answering: 0,
+    gpu_epoch: 0,
+};
+
 fn facts() -> EnclaveFacts {
     EnclaveFacts {
         boot_id: BootId::new([1; 16]),
-        session_key: [2; 32],
+        session_key: SessionKey::generate().unwrap(),
         receipt_key: KeyThumbprint::new([3; 32]),
+        sealed_key: Some([8; 32]),
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,
@@ -40,7 +51,8 @@ fn attestation() -> Attestation {
 
 #[test]
 fn every_session_proves_its_own_binder_in_a_padded_tree() {
-    for (sessions, depth) in [
+    for (count, depth) in [
+        (0, 0),
         (1, 0),
         (2, 4),
         (16, 4),
@@ -49,8 +61,8 @@ fn every_session_proves_its_own_binder_in_a_padded_tree() {
         (1025, 12),
         (5000, 14),
     ] {
-        let binders = binders(sessions);
-        let batch = Batch::new(&binders).unwrap();
+        let leaves = sessions(count);
+        let batch = Batch::new(&leaves).unwrap();
         let statement = batch.statement(
             &facts(),
             9,
@@ -62,27 +74,30 @@ fn every_session_proves_its_own_binder_in_a_padded_tree() {
             (stated.depth, stated.epoch, stated.previous),
             (depth, 9, StatementDigest::new([6; 32]))
         );
-        let granted: Vec<_> = batch.signed(statement.clone(), attestation(), None).collect();
-        assert_eq!(granted.len(), sessions);
+        assert_eq!(stated.sealed_key, Some([8; 32]));
+        let granted: Vec<_> = batch
+            .signed(statement.clone(), attestation(), None, STANDING)
+            .collect();
+        assert_eq!(granted.len(), count);
         let mut salts = Vec::new();
-        for (granted, binder) in granted.into_iter().zip(&binders) {
+        for (granted, session) in granted.into_iter().zip(&leaves) {
             let attested = granted.redeem().unwrap();
             let proof = &attested.evidence.proof;
-            let own = leaf(LeafType::ServerTls, &proof.salt, binder);
+            let own = leaf(session.kind, &proof.salt, &session.binder);
             assert_eq!(proof.verify(&own, stated.depth, &stated.root), Ok(()));
             assert_eq!(attested.statement_digest, statement.digest());
             salts.push(proof.salt);
         }
         salts.sort();
         salts.dedup();
-        assert_eq!(salts.len(), sessions, "every leaf has a salt of its own");
+        assert_eq!(salts.len(), count, "every leaf has a salt of its own");
     }
 }
 
 #[test]
 fn another_sessions_proof_does_not_hold() {
-    let binders = binders(2);
-    let batch = Batch::new(&binders).unwrap();
+    let leaves = sessions(2);
+    let batch = Batch::new(&leaves).unwrap();
     let root = batch.tree.root();
     let statement = batch.statement(
         &facts(),
@@ -91,13 +106,13 @@ fn another_sessions_proof_does_not_hold() {
         &GpuSnapshot::default(),
     );
     let first = batch
-        .signed(statement, attestation(), None)
+        .signed(statement, attestation(), None, STANDING)
         .next()
         .unwrap()
         .redeem()
         .unwrap();
     let proof = first.evidence.proof;
-    let foreign = leaf(LeafType::ServerTls, &proof.salt, &binders[1]);
+    let foreign = leaf(LeafType::ServerTls, &proof.salt, &leaves[1].binder);
     assert!(proof.verify(&foreign, 4, &root).is_err());
 }
 
@@ -105,10 +120,10 @@ fn another_sessions_proof_does_not_hold() {
 /// first of two gets every place of sixteen.
 #[test]
 fn places_are_permuted() {
-    let binders = binders(2);
+    let leaves = sessions(2);
     let mut seen = [0_u32; 16];
     for _ in 0..800 {
-        let batch = Batch::new(&binders).unwrap();
+        let batch = Batch::new(&leaves).unwrap();
         seen[batch.seats[0].0] += 1;
     }
     // 50 expected each, standard deviation 7: ten of them is no chance.
@@ -117,6 +132,6 @@ fn places_are_permuted() {
 
 #[test]
 fn the_largest_batch_fits_and_one_more_does_not() {
-    assert!(Batch::new(&binders(MAX_LEAVES)).is_ok());
-    assert!(Batch::new(&binders(MAX_LEAVES + 1)).is_err());
+    assert!(Batch::new(&sessions(MAX_LEAVES)).is_ok());
+    assert!(Batch::new(&sessions(MAX_LEAVES + 1)).is_err());
 }
