@@ -11,7 +11,7 @@ use bastide_attestation::{
     Appraiser, AttestAnswer, Binder, BootId, Evidence, KeyThumbprint, ManifestDigest, Omission, PolicyDigest,
     SessionExpectation, UnixTime,
 };
-use bastide_attested_tls::{EnclaveFacts, EpochCache, LaneLimits, LaneM};
+use bastide_attested_tls::{EnclaveFacts, EpochCache, LaneLimits, LaneM, SessionKey};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_verifier::{Policy, Verifier, shipped};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -28,8 +28,9 @@ fn lane() -> LaneM {
     let simulator = Simulator::new(SimulatorOptions::new(Generation::Genoa, NOW)).expect("a simulator");
     let facts = EnclaveFacts {
         boot_id: BootId::new([1; 16]),
-        session_key: [2; 32],
+        session_key: SessionKey::generate().expect("there is randomness"),
         receipt_key: KeyThumbprint::new([3; 32]),
+        sealed_key: None,
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,
