@@ -198,7 +198,7 @@ fn with_entry(map: &[u8], entry: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn t8_a_label_in_the_answer_is_refused() {
     let envelope = envelope().await;
-    for value in [&b"\x4fEXPORTER-other-v"[..], b"\x60", b"\xf6"] {
+    for value in [&b"\x50EXPORTER-other-v"[..], b"\x60", b"\xf6"] {
         let entry = [&b"\x6eexporter-label"[..], value].concat();
         let error = malformed(&with_entry(&envelope, &entry)).await;
         assert!(

@@ -106,7 +106,7 @@ pub(crate) struct EchoState {
     pub(crate) sessions: AtomicUsize,
     /// What is done to an answer before it is sent.
     pub(crate) change: Mutex<Option<Change>>,
-    /// Signs for the statement it made last, whether it was asked to or not.
+    /// Signs for the first statement it made, whether it was asked to or not.
     pub(crate) always_signs: AtomicBool,
     /// Answers 403 to this many requests though their session is attested.
     pub(crate) forget: AtomicUsize,
