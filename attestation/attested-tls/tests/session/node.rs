@@ -4,12 +4,12 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bastide_attestation::{
     ATTEST_PATH, AttestAnswer, AttestRequest, Attester, Binder, ENVELOPE_MEDIA_TYPE, Evidence, Lane,
-    REQUEST_MEDIA_TYPE, StatementDigest,
+    Omission, REQUEST_MEDIA_TYPE, SessionSignature, StatementDigest,
 };
 use bastide_attested_tls::{
     AcceptError, LaneLimits, LaneM, NodeAddress, Protocol, ServerIdentity, ServerStream, SessionBinding,
@@ -95,9 +95,10 @@ pub(crate) struct Echo(Arc<EchoState>);
 
 pub(crate) struct EchoState {
     lane: LaneM,
-    /// Whether lane K answers where it may.
-    both_lanes: bool,
-    stated: Mutex<Vec<StatementDigest>>,
+    /// Signs for statements that it made, where that was asked for.
+    has_lane_k: bool,
+    /// The first statement that it made.
+    stated: OnceLock<StatementDigest>,
     pub(crate) challenges: Mutex<Vec<AttestRequest>>,
     /// Requests that were answered, and those that came on a session without evidence.
     pub(crate) answered: AtomicUsize,
@@ -105,7 +106,7 @@ pub(crate) struct EchoState {
     pub(crate) sessions: AtomicUsize,
     /// What is done to an answer before it is sent.
     pub(crate) change: Mutex<Option<Change>>,
-    /// Signs for the statement it made last, whether it was asked to or not.
+    /// Signs for the first statement it made, whether it was asked to or not.
     pub(crate) always_signs: AtomicBool,
     /// Answers 403 to this many requests though their session is attested.
     pub(crate) forget: AtomicUsize,
@@ -134,11 +135,11 @@ impl Echo {
         Self::with(lane(), true)
     }
 
-    fn with(lane: LaneM, both_lanes: bool) -> Self {
+    fn with(lane: LaneM, has_lane_k: bool) -> Self {
         Self(Arc::new(EchoState {
             lane,
-            both_lanes,
-            stated: Mutex::default(),
+            has_lane_k,
+            stated: OnceLock::new(),
             challenges: Mutex::default(),
             answered: AtomicUsize::new(0),
             unattested: AtomicUsize::new(0),
@@ -169,28 +170,24 @@ impl Echo {
     async fn attest(&self, request: &AttestRequest, binding: &SessionBinding) -> Vec<u8> {
         let binder = binding.binder(&request.nonce);
         if self.always_signs.load(Ordering::SeqCst) {
-            let unasked = AttestRequest {
-                lane: Lane::Auto,
+            let asked = AttestRequest {
+                lane: Lane::K,
                 max_age_s: AttestRequest::MAX_AGE_S,
-                known: self.stated.lock().unwrap().last().copied(),
+                known: self.stated.get().copied(),
                 ..*request
             };
-            return self.sign(&unasked, &binder).unwrap();
+            let signed = self.lane.sign(&asked, &binder).unwrap();
+            return AttestAnswer::encode_session(&signed.signature);
         }
-        if self.both_lanes
-            && let Some(signed) = self.sign(request, &binder)
+        if self.has_lane_k
+            && let Some(signed) = self.lane.sign(request, &binder)
         {
-            return signed;
+            return AttestAnswer::encode_session(&signed.signature);
         }
         let attested = self.lane.attest(binder).await.unwrap();
-        self.stated.lock().unwrap().push(attested.statement_digest);
+        self.stated.get_or_init(|| attested.statement_digest);
         let omitted = self.lane.omission(request.known.as_ref(), &attested.evidence);
         attested.evidence.encode_without(omitted)
-    }
-
-    fn sign(&self, request: &AttestRequest, binder: &Binder) -> Option<Vec<u8>> {
-        let signed = self.lane.sign(request, binder)?;
-        Some(AttestAnswer::encode_session(&signed.signature))
     }
 
     async fn answer(
