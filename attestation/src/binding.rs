@@ -9,7 +9,7 @@ use crate::digest::{
     Binder, BootId, ContextDigest, GpuNonce, LeafHash, Nonce, QuoteNonce, ReportData, Salt, SpkiDigest,
     StatementDigest,
 };
-use crate::hash::{hmac_sha256, sha256, sha512};
+use crate::hash::{hmac_sha256, hmac_sha256_verify, sha256, sha512};
 
 /// Exporter label of the side that accepted the connection (RFC 8446 §7.5).
 pub const EXPORTER_LABEL_SERVER: &[u8] = b"EXPORTER-bastide-attest-server-v1";
@@ -36,10 +36,29 @@ pub enum Role {
 }
 
 impl Role {
-    const fn byte(self) -> u8 {
+    /// The byte in a binder and in a link's HELLO.
+    pub(crate) const fn byte(self) -> u8 {
         match self {
             Self::Server => 0,
             Self::Client => 1,
+        }
+    }
+
+    /// The other end.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
+
+    /// The kind of leaf that TLS evidence of this end is.
+    #[must_use]
+    pub const fn leaf_type(self) -> LeafType {
+        match self {
+            Self::Server => LeafType::ServerTls,
+            Self::Client => LeafType::ClientTls,
         }
     }
 
@@ -208,6 +227,13 @@ pub fn link_confirm(own: &ExporterSecret, transcript: &[u8; 32]) -> [u8; 32] {
     hmac_sha256(&own.0, &[CONFIRM_LABEL, transcript])
 }
 
+/// Whether `got` is the CONFIRM of the end whose exporter is `peer`, over this
+/// transcript. Compared in constant time.
+#[must_use]
+pub fn link_confirm_holds(peer: &ExporterSecret, transcript: &[u8; 32], got: &[u8]) -> bool {
+    hmac_sha256_verify(&peer.0, &[CONFIRM_LABEL, transcript], got)
+}
+
 /// SHA-256 of a DER SubjectPublicKeyInfo.
 #[must_use]
 pub fn spki_digest(spki_der: &[u8]) -> SpkiDigest {
@@ -265,6 +291,50 @@ pub(crate) mod tests {
             gpu_nonce(&BootId::new([0x55; 16]), 7, &root).to_string(),
             "8eb9ecefc5c663bd7ebf56ed65f0710c9611c6bdec3e964b9e11dd6350717e07"
         );
+    }
+
+    /// Of a link's client at stage 3, computed by other code: role and leaf type
+    /// 1, peer key 24×32, the context of `link/context.rs`.
+    #[test]
+    fn known_answers_of_a_links_binder_and_leaf() {
+        let ends = Ends {
+            role: Role::Client,
+            spki_peer: Some(SpkiDigest::new([0x24; 32])),
+            context: Some(
+                "7a9e3953aa2cf34ab2e603cbe1df4121e7348f4ba8ecb26a37a3357f955c9ff8"
+                    .parse()
+                    .unwrap(),
+            ),
+            ..known_ends()
+        };
+        let binder = binder(&known_exporter(), &Nonce::new([0x11; 32]), &ends);
+        assert_eq!(
+            binder.to_string(),
+            "d9d0451088a28e4210a0a7d375633c5b20f267d9221051a8faecd7b3ccbcd943"
+        );
+        let leaf = leaf(ends.role.leaf_type(), &Salt::new([0x33; 32]), &binder);
+        assert_eq!(
+            leaf.to_string(),
+            "d7bf972a0a3d89df4fcb7a3c512c62ba0ce0f8519302b483132b148891cb1acb"
+        );
+    }
+
+    /// Computed by other code: `hmac.new(eks, b"bastide-confirm-v1\0" + b"\x88"*32, "sha256")`.
+    #[test]
+    fn known_answer_of_a_links_confirm_and_nothing_else_holds() {
+        let (own, transcript) = (known_exporter(), [0x88; 32]);
+        let confirm = link_confirm(&own, &transcript);
+        assert_eq!(
+            hex::encode(confirm),
+            "a326165b5649052b23d41512782df8cefaf2f118143151c31eb89cb04499f2a7"
+        );
+        assert!(link_confirm_holds(&own, &transcript, &confirm));
+        let other = ExporterSecret::new(Zeroizing::new([9; 32])).unwrap();
+        assert!(!link_confirm_holds(&other, &transcript, &confirm));
+        assert!(!link_confirm_holds(&own, &[0x89; 32], &confirm));
+        for wrong in [&confirm[..31], &[], &[0; 32]] {
+            assert!(!link_confirm_holds(&own, &transcript, wrong));
+        }
     }
 
     #[test]

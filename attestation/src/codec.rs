@@ -164,6 +164,22 @@ impl Fields {
         }
     }
 
+    /// Takes a byte string of any length, or `null`.
+    ///
+    /// # Errors
+    /// If the key is missing, or the value is neither.
+    pub fn bytes_or_null(&mut self, key: impl Into<Key>) -> Result<Option<Vec<u8>>, CodecError> {
+        let key = key.into();
+        match self.required(&key)? {
+            Value::Bytes(bytes) => Ok(Some(bytes)),
+            Value::Null => Ok(None),
+            _ => Err(CodecError::Value {
+                key,
+                expected: "a byte string or null",
+            }),
+        }
+    }
+
     /// Takes a byte string of exactly `N` bytes.
     ///
     /// # Errors

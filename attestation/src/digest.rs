@@ -123,6 +123,8 @@ byte_string! {
     Pdi[8];
     /// Value of a PCR in a TPM's SHA-256 bank.
     PcrValue[32];
+    /// Random name of one pipeline, chosen by its owner.
+    PipelineId[16];
     /// SHA-256 of an appraisal policy's exact bytes, or of an enclave's configuration.
     PolicyDigest[32];
     /// Nonce passed to a vTPM's quote: see [`crate::binding::quote_nonce`].

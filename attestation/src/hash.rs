@@ -40,3 +40,10 @@ pub(crate) fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().for_each(|part| context.update(part));
     fixed(context.sign().as_ref())
 }
+
+/// Whether `tag` is the HMAC-SHA-256 of the concatenated parts, all 32 bytes of
+/// it, in constant time.
+pub(crate) fn hmac_sha256_verify(key: &[u8; 32], parts: &[&[u8]], tag: &[u8]) -> bool {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    hmac::verify(&key, &parts.concat(), tag).is_ok()
+}

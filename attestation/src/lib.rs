@@ -35,10 +35,12 @@ pub mod azure;
 pub mod binding;
 pub mod codec;
 pub mod encoding;
+pub mod link;
 pub mod nvidia;
 pub mod snp;
 
 mod certificate_table;
+mod credential;
 mod digest;
 mod ear;
 mod epoch_log;
@@ -55,10 +57,13 @@ mod statement;
 mod time;
 
 pub use certificate_table::{CertificateTable, CertificateTableError};
+pub use credential::{
+    CREDENTIAL_PROFILE, Credential, CredentialClaims, CredentialError, CredentialFault, MAX_CREDENTIAL_BYTES,
+};
 pub use digest::{
     Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
-    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PolicyDigest, QuoteNonce, ReportData,
-    ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
+    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PipelineId, PolicyDigest, QuoteNonce,
+    ReportData, ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
 };
 pub use ear::{
     EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,

@@ -4,7 +4,7 @@
 mod admission;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -81,6 +81,9 @@ pub struct ServeArgs {
     /// Whether to simulate a bare guest or an Azure VM; with --attester simulator.
     #[arg(long, value_enum, value_name = "PLATFORM")]
     pub simulated_platform: Option<SimulatedPlatform>,
+    /// Have every Nth report take so many milliseconds longer; for tests, with --attester simulator.
+    #[arg(long, value_name = "N:MS", hide = true)]
+    pub simulated_stalls: Option<SimulatedStalls>,
     /// VCEK or VLEK to send along, DER or PEM, if the host gives none.
     #[arg(long, value_name = "FILE")]
     pub vek: Option<PathBuf>,
@@ -163,6 +166,32 @@ pub enum SimulatedPlatform {
     Snp,
     /// An Azure confidential VM: a paravisor, and a vTPM that quotes.
     Azure,
+}
+
+/// When a simulated security processor stalls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimulatedStalls {
+    /// On every so manieth report.
+    pub every: NonZeroU32,
+    /// For so long.
+    pub lasting: Duration,
+}
+
+impl FromStr for SimulatedStalls {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected N:MS, a number from 1 and milliseconds up to 60000";
+        let (every, lasting) = text.split_once(':').ok_or(expected)?;
+        let lasting: u64 = lasting.parse().map_err(|_| expected)?;
+        if lasting > 60_000 {
+            return Err(expected);
+        }
+        Ok(Self {
+            every: every.parse().map_err(|_| expected)?,
+            lasting: Duration::from_millis(lasting),
+        })
+    }
 }
 
 /// Where clients come in.
@@ -299,10 +328,11 @@ impl From<&LimitArgs> for Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, ListenAddress};
+    use super::{Cli, Command, ListenAddress, SimulatedStalls};
     use crate::admission::Rate;
     use crate::server::Limits;
     use clap::{CommandFactory as _, Parser as _};
+    use std::time::Duration;
 
     fn serve(extra: &[&str]) -> Result<Limits, String> {
         let args = ["bastide-enclave", "serve", "--model", "m"].iter().chain(extra);
@@ -360,5 +390,17 @@ mod tests {
         assert!(serve(&["--chain", "c.pem"]).is_err());
         assert!(serve(&["--kds", "https://kdsintf.amd.com", "--endorsements", "d"]).is_ok());
         assert!(serve(&["--kds", "kdsintf.amd.com"]).is_err());
+    }
+
+    #[test]
+    fn stalls_are_a_count_and_milliseconds() {
+        let stalls: SimulatedStalls = "10:10200".parse().unwrap();
+        assert_eq!(
+            (stalls.every.get(), stalls.lasting),
+            (10, Duration::from_millis(10_200))
+        );
+        for text in ["", "10", "0:5", "10:", ":5", "10:60001", "-1:5", "10:5:5"] {
+            assert!(text.parse::<SimulatedStalls>().is_err(), "{text}");
+        }
     }
 }

@@ -52,9 +52,12 @@ pub fn open(args: &ServeArgs) -> Result<Opened, StartError> {
             });
         }
     };
-    if args.simulated_generation.is_some() || args.simulated_platform.is_some() {
+    if args.simulated_generation.is_some()
+        || args.simulated_platform.is_some()
+        || args.simulated_stalls.is_some()
+    {
         return Err(StartError::Usage {
-            what: "--simulated-generation and --simulated-platform say what to simulate: they need --attester simulator",
+            what: "--simulated-generation, --simulated-platform and --simulated-stalls say what to simulate: they need --attester simulator",
         });
     }
     let endorsements = args.vek.as_ref().map(|vek| EndorsementFiles {
@@ -114,14 +117,21 @@ fn simulator(args: &ServeArgs) -> Result<Arc<dyn Attester>, StartError> {
         Some(SimulatedGeneration::Genoa) | None => Generation::Genoa,
     };
     let options = SimulatorOptions::new(generation, clock::now());
-    Ok(match args.simulated_platform {
-        Some(SimulatedPlatform::Azure) => {
-            Arc::new(AzureSimulator::new(options).map_err(StartError::Attester)?)
-        }
-        Some(SimulatedPlatform::Snp) | None => {
-            Arc::new(Simulator::new(options).map_err(StartError::Attester)?)
-        }
-    })
+    match args.simulated_platform {
+        Some(SimulatedPlatform::Azure) => AzureSimulator::new(options).map(|azure| stalling(azure, args)),
+        Some(SimulatedPlatform::Snp) | None => Simulator::new(options).map(|snp| stalling(snp, args)),
+    }
+    .map_err(StartError::Attester)
+}
+
+#[cfg(feature = "simulator")]
+fn stalling<A: Attester + 'static>(attester: A, args: &ServeArgs) -> Arc<dyn Attester> {
+    use bastide_attester::simulator::Stalling;
+
+    match args.simulated_stalls {
+        Some(stalls) => Arc::new(Stalling::new(attester, stalls.every, stalls.lasting)),
+        None => Arc::new(attester),
+    }
 }
 
 #[cfg(not(feature = "simulator"))]

@@ -119,7 +119,8 @@ fn pump(from: &TcpStream, to: &TcpStream, direction: Direction, log: &Arc<Mutex<
     });
 }
 
-fn first_record(bytes: &[u8], direction: Direction) -> Option<(TlsRecord, usize)> {
+/// The first whole record among `bytes`, and how many of them it is.
+pub(crate) fn first_record(bytes: &[u8], direction: Direction) -> Option<(TlsRecord, usize)> {
     let [content_type, _, _, high, low] = *bytes.first_chunk::<5>()?;
     let length = usize::from(u16::from_be_bytes([high, low]));
     (bytes.len() >= 5 + length).then_some((

@@ -29,13 +29,15 @@ Every command ends with one of these, and every refusal names one rejection code
 |---|---|---|
 | `session.tcp`, `session.timeout`, `session.closed`, `session.unavailable` | 40 | no session came about, or it ended early; the node may be down or busy |
 | `session.tls`, `session.not_tls13`, `session.resumed`, `session.not_bindable` | 10 | no TLS, or a session that evidence can't be bound to |
+| `session.key_exchange`, `session.certificate` | 10 | keys or certificate are not what the policy's rules for sessions ask for |
+| `session.lane_k_not_allowed`, `session.lane_k_signature` | 10 | a session signature where only a fresh report counts, or by another key |
 | `session.not_attested` | 10 | the node has no attest endpoint, or answered something else |
 | `evidence.malformed` | 30 | the envelope isn't what its format says |
 | `simulated.not_allowed` | 10 | simulated hardware without `--allow-simulated` |
 
 Receipts: `receipt.malformed` (30), `receipt.missing`, `receipt.signature`, `receipt.key`, `receipt.statement`, `receipt.model`, `receipt.nonce`, `receipt.request`, `receipt.response` (10). Answers cut on their way: `stream.*`. Files: `input.*`; policies: `policy.*` with the line. The proxy itself: `proxy.*`. A node's own refusals: `api.*`. Between connection and answer: `session.lease_over`, `session.busy`, `session.request`; `output.closed` is whoever reads the output going away. Launch digests: `measure.ovmf.*` (30); `measure.kernel.*`, `measure.vcpu.*`, `measure.vmm.*`, `measure.id_block.*`, `measure.window`, `measure.too_many` (2).
 
-Signed results: `result.malformed` (30), `result.signature`, `result.key`, `result.verdict`, `result.evidence`, `result.nonce` (10). Signatures of policies: `policy.not_signed` (10), `policy.signatures_malformed` (30), `policy.signers` (2). `bastide explain CODE` says more of each of these.
+Signed results: `result.malformed` (30), `result.signature`, `result.key`, `result.verdict`, `result.evidence`, `result.nonce` (10). Signatures of policies: `policy.not_signed` (10), `policy.signatures_malformed` (30), `policy.signers` (2). Credentials: `credential.malformed` (30), `credential.issuer`, `credential.signature`, `credential.time`, `credential.other`, `credential.no_guest` (10), `credential.claims` (2). Links between enclaves, in their logs: `link.*`, above all `link.context`, `link.peer_not_admitted` and `link.confirm`, with the verdict's own code where evidence was refused. `bastide explain CODE` says more of each of these.
 
 ## Appraisal
 

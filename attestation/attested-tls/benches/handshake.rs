@@ -14,7 +14,7 @@ use bastide_attestation::binding::{Ends, ExporterSecret, LeafType, Role, binder,
 use bastide_attestation::{
     ATTEST_PATH, AttestRequest, Binder, ENVELOPE_MEDIA_TYPE, LeafHash, Nonce, Salt, SpkiDigest, Tree, sha256,
 };
-use bastide_attested_tls::{Connector, LaneLimits, LaneM, NodeAddress, ServerIdentity};
+use bastide_attested_tls::{Connector, HttpVersions, LaneLimits, LaneM, NodeAddress, ServerIdentity};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http_body_util::{BodyExt, Full};
@@ -96,7 +96,8 @@ impl Attested {
         Self {
             identity: ServerIdentity::generate().expect("there is randomness"),
             lane: LaneM::start(Arc::new(BlankAttester), facts(), LaneLimits::default()).expect("a thread"),
-            connector: Connector::new(BindingAppraiser::shared()),
+            // The same HTTP as in earlier measurements.
+            connector: Connector::new(BindingAppraiser::shared()).with_http(HttpVersions::Http1),
             node: format!("https://{HOST}")
                 .parse()
                 .expect("the address is well-formed"),

@@ -10,6 +10,7 @@ mod judge;
 mod lease;
 mod pool;
 mod rules;
+mod tasks;
 
 use std::fmt;
 use std::future::Future;
@@ -156,7 +157,7 @@ impl Connector {
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, io);
         let stream = within(State::Tls, self.timeouts.tls, handshake)
             .await?
-            .map_err(ConnectError::of_handshake)?;
+            .map_err(|error| ConnectError::of_handshake(error, self.rules.asks_for_names()))?;
         let (_, connection) = stream.get_ref();
         let spki = connection
             .peer_certificates()
@@ -176,10 +177,10 @@ impl Connector {
         };
         let (exchange, answer) = within(State::Attest, self.timeouts.attest, exchange).await??;
         let attestation = self.judge.judge(node, &binding, asked, answer)?;
-        let (sender, driver) = exchange.into_parts();
+        let (sender, tasks) = exchange.into_parts();
         Ok(AttestedConnection::new(
             sender,
-            driver,
+            tasks,
             node.clone(),
             binding,
             Arc::clone(&self.judge),

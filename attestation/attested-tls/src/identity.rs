@@ -98,7 +98,7 @@ impl ServerIdentity {
     }
 }
 
-fn self_issued(key: &TlsKey) -> Result<rustls::pki_types::CertificateDer<'static>, IdentityError> {
+pub(crate) fn self_issued(key: &TlsKey) -> Result<rustls::pki_types::CertificateDer<'static>, IdentityError> {
     // No subject name and no validity period is relied on: nobody checks them.
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, COMMON_NAME);

@@ -11,6 +11,7 @@
 //! | [`AttestedConnection`] | the only thing a user's bytes can be written to |
 //! | [`AttestedPool`] | such connections to several nodes, shared, renewed, replaced |
 //! | [`EpochCache`] | epochs appraised a moment ago, so that only a proof is new |
+//! | [`LinkEndpoint`], [`AttestedLink`] | links between enclaves, attested both ways |
 //!
 //! Invariants of this crate:
 //! - it is the only one that names `rustls` types, and none is in its interface;
@@ -39,6 +40,7 @@ mod address;
 mod client;
 mod identity;
 mod lane_m;
+mod link;
 mod peer_certificate;
 mod provider;
 mod server;
@@ -56,6 +58,10 @@ pub use identity::{IdentityError, ServerIdentity};
 pub use lane_m::{
     Attested, EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits, LaneM, LaneSignal, NoSessionKey,
     SessionKey, SignedSession, Standing,
+};
+pub use link::{
+    AttestedLink, LinkEnd, LinkEndpoint, LinkError, LinkIdentity, LinkPeer, LinkSendError, LinkSender,
+    LinkState, LinkTerms, LinkTimes,
 };
 pub use server::{AcceptError, ServerSession, ServerStream};
 pub use session::{Protocol, SessionBinding, SessionFault};

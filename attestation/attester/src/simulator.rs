@@ -14,6 +14,7 @@ pub mod nvidia;
 mod report;
 mod revocation;
 pub mod roots;
+mod stalls;
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -30,6 +31,7 @@ use bastide_attestation::{
 
 pub use azure::AzureSimulator;
 pub use chip::{Generation, UnknownGeneration};
+pub use stalls::Stalling;
 
 use certificate::Validity;
 use report::ReportTemplate;

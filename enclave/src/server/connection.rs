@@ -5,7 +5,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bastide_attested_tls::{Protocol, ServerStream};
+use bastide_attested_tls::Protocol;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -46,22 +46,27 @@ where
         return;
     };
     let (stream, binding) = accepted.into_parts();
-    let protocol = binding.protocol();
     let session = Session::new(Arc::clone(&node), binding, guest);
-    let service = service_fn({
-        let session = Arc::clone(&session);
-        move |request| route::answer(Arc::clone(&session), request)
-    });
+    serve(&session, session.binding.protocol(), stream).await;
+}
+
+/// Answers on a connection whose handshake is over until its end.
+pub(super) async fn serve<IO>(session: &Arc<Session>, protocol: Protocol, stream: IO)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &session.node.limits;
+    let service = service_fn(|request| route::answer(Arc::clone(session), protocol, request));
     match protocol {
         Protocol::Http1 => {
             let connection = http1::Builder::new()
-                .max_buf_size(node.limits.header_bytes)
-                .serve_connection(TokioIo::new(Heads::new(stream, &session)), service);
-            until_the_end(&session, connection).await;
+                .max_buf_size(limits.header_bytes)
+                .serve_connection(TokioIo::new(Heads::new(stream, session)), service);
+            until_the_end(session, connection).await;
         }
         Protocol::Http2 => {
-            let connection = http2(&node.limits).serve_connection(TokioIo::new(stream), service);
-            until_the_end(&session, connection).await;
+            let connection = http2(limits).serve_connection(TokioIo::new(stream), service);
+            until_the_end(session, connection).await;
         }
     }
 }
@@ -86,7 +91,7 @@ trait Serving: Future {
     fn wind_down(self: Pin<&mut Self>);
 }
 
-impl<IO, S> Serving for http1::Connection<TokioIo<Heads<ServerStream<IO>>>, S>
+impl<IO, S> Serving for http1::Connection<TokioIo<Heads<IO>>, S>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming, ResBody = AnswerBody>,
@@ -97,7 +102,7 @@ where
     }
 }
 
-impl<IO, S> Serving for http2::Connection<TokioIo<ServerStream<IO>>, S, TokioExecutor>
+impl<IO, S> Serving for http2::Connection<TokioIo<IO>, S, TokioExecutor>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming, ResBody = AnswerBody>,

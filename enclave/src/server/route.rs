@@ -23,6 +23,7 @@ const API: &str = "/v1/";
 /// Answers one request; a failure is an answer too.
 pub(super) async fn answer(
     session: Arc<Session>,
+    protocol: Protocol,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let in_flight = session.begin();
@@ -37,7 +38,7 @@ pub(super) async fn answer(
         close(&mut response);
     }
     // Over HTTP/2 a connection ends by GOAWAY, and this header may not be sent.
-    if session.binding.protocol() == Protocol::Http2 {
+    if protocol == Protocol::Http2 {
         response.headers_mut().remove(CONNECTION);
     }
     Ok(response.map(|body| body.during(in_flight)))

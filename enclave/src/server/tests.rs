@@ -13,7 +13,7 @@ use bastide_attestation::{
     EpochLogPage, EpochStatement, Evidence, GpuFreshness, GpuNonce, GpuSeedKind, Lane, ManifestDigest, Nonce,
     REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, UnixTime, Untrusted, Verdict, binding::LeafType,
 };
-use bastide_attested_tls::{Connector, HttpVersions, SessionKey};
+use bastide_attested_tls::{Connector, Protocol, SessionKey};
 use bastide_attester::simulator::nvidia::{GpuOptions, SimulatedGpus};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bytes::Bytes;
@@ -25,14 +25,15 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 
-use super::head::Heads;
 use super::session::{Deadline, Session};
-use super::{Limits, Node, route};
+use super::{Limits, Node, connection, route};
 use crate::admission::{AdmissionLimits, Rate};
 use crate::args::ListenAddress;
 use crate::clock;
 use crate::gpus::{Appraise, AppraisedGpus, GpuFault, GpuSource, Gpus};
 use crate::startup::{Enclave, Settings};
+
+mod http2;
 
 /// Never reached: these clients go away before they get evidence.
 struct Nobody;
@@ -74,7 +75,7 @@ async fn node_within(limits: Limits, gpus: Option<Gpus>) -> Arc<Node> {
 
 async fn pending(node: &Arc<Node>) -> Arc<Session> {
     let (client, server) = tokio::io::duplex(64 * 1024);
-    let connector = Connector::new(Arc::new(Nobody)).with_http(HttpVersions::Http1);
+    let connector = Connector::new(Arc::new(Nobody));
     let address = "https://enclave.test".parse().unwrap();
     tokio::spawn(async move { connector.connect_over(client, &address).await.map(drop) });
     let accepted = node
@@ -113,7 +114,8 @@ impl Plain {
         let (client, server) = tokio::io::duplex(64 * 1024);
         let session = Arc::clone(session);
         tokio::spawn(async move {
-            let service = service_fn(move |request| route::answer(Arc::clone(&session), request));
+            let service =
+                service_fn(move |request| route::answer(Arc::clone(&session), Protocol::Http1, request));
             http1::Builder::new()
                 .serve_connection(TokioIo::new(server), service)
                 .await
@@ -507,15 +509,12 @@ async fn the_epoch_log_is_answered_to_attested_connections_as_one_chain() {
     assert_eq!(client.ask(Method::POST, EPOCHS_PATH, "", "").await.status, 405);
 }
 
-/// A connection with its guard on heads, as `connection` makes it, to write bytes to.
+/// A connection as it is served, in plain, to write bytes to.
 fn guarded(session: &Arc<Session>) -> tokio::io::DuplexStream {
     let (client, server) = tokio::io::duplex(64 * 1024);
     let session = Arc::clone(session);
     tokio::spawn(async move {
-        let io = TokioIo::new(Heads::new(server, &session));
-        let service = service_fn(move |request| route::answer(Arc::clone(&session), request));
-        // The end of a head that took too long is an error here.
-        let _ = http1::Builder::new().serve_connection(io, service).await;
+        connection::serve(&session, Protocol::Http1, server).await;
     });
     client
 }

@@ -3,6 +3,7 @@
 
 mod codes;
 mod keys;
+mod links;
 mod records;
 
 use bastide_verifier::{CheckId, Rejection};
@@ -120,7 +121,8 @@ pub(crate) fn all() -> impl Iterator<Item = Explanation> {
             policy_keys: keys::of(rejection.code()),
         }
     });
-    verifier.chain(codes::OURS.iter().chain(records::RECORDS).map(ours))
+    let all = codes::OURS.iter().chain(links::LINKS).chain(records::RECORDS);
+    verifier.chain(all.map(ours))
 }
 
 fn ours(known: &Known) -> Explanation {

@@ -4,8 +4,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    appraise, chat, endorsements, explain, inspect, key, ledger, measure, policy, proxy, receipt, result,
-    verify,
+    appraise, chat, credential, endorsements, explain, inspect, key, ledger, measure, policy, proxy, receipt,
+    result, verify,
 };
 use crate::console::{Console, OutputArgs};
 use crate::exit;
@@ -49,6 +49,7 @@ enum Command {
     Endorsements(endorsements::Arguments),
     Policy(policy::Arguments),
     Key(key::Arguments),
+    Credential(credential::Arguments),
     Result(result::Arguments),
     Explain(explain::Arguments),
     Measure(Box<measure::Arguments>),
@@ -71,6 +72,7 @@ impl Arguments {
             Command::Endorsements(arguments) => endorsements::run(&arguments, console),
             Command::Policy(arguments) => policy::run(&arguments, console),
             Command::Key(arguments) => key::run(&arguments, console),
+            Command::Credential(arguments) => credential::run(&arguments, console),
             Command::Result(arguments) => result::run(&arguments, console),
             Command::Explain(arguments) => explain::run(&arguments, console),
             Command::Measure(arguments) => measure::run(*arguments, console),

@@ -2,6 +2,7 @@
 
 pub(crate) mod appraise;
 pub(crate) mod chat;
+pub(crate) mod credential;
 pub(crate) mod endorsements;
 pub(crate) mod explain;
 pub(crate) mod inspect;

@@ -18,3 +18,4 @@ mod policy_files;
 mod real;
 mod rejections;
 mod tampering;
+mod threats;

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use tokio::task::AbortHandle;
 
 use crate::address::NodeAddress;
 use crate::client::error::{ConnectError, State};
 use crate::client::exchange::Sender;
 use crate::client::judge::{Judge, SessionAttestation, SessionLane};
 use crate::client::lease::LEASE;
+use crate::client::tasks::Tasks;
 use crate::client::{Timeouts, within};
 use crate::session::{Protocol, SessionBinding};
 
@@ -91,8 +91,7 @@ struct Shared {
     attestations: Mutex<Vec<Arc<SessionAttestation>>>,
     /// Nothing more may be sent.
     failed: AtomicBool,
-    /// Ends the task that moves the connection's bytes.
-    driver: Option<AbortHandle>,
+    tasks: Tasks,
     renewing: tokio::sync::Mutex<()>,
 }
 
@@ -113,9 +112,7 @@ impl Shared {
     /// Closes the connection at once, whatever is on it.
     fn abort(&self) {
         self.fail();
-        if let Some(driver) = &self.driver {
-            driver.abort();
-        }
+        self.tasks.abort();
     }
 }
 
@@ -146,7 +143,7 @@ impl AttestedConnection {
     /// Called by the connector, with an attestation of the session of `binding`.
     pub(super) fn new(
         sender: Sender,
-        driver: Option<AbortHandle>,
+        tasks: Tasks,
         node: NodeAddress,
         binding: SessionBinding,
         judge: Arc<Judge>,
@@ -163,7 +160,7 @@ impl AttestedConnection {
                 timeouts,
                 attestations: Mutex::new(vec![Arc::clone(&current)]),
                 failed: AtomicBool::new(false),
-                driver,
+                tasks,
                 renewing: tokio::sync::Mutex::default(),
             }),
             current,

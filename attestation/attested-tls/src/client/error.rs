@@ -196,7 +196,7 @@ impl ConnectError {
         }
     }
 
-    pub(crate) fn of_handshake(error: io::Error) -> Self {
+    pub(crate) fn of_handshake(error: io::Error, asks_for_names: bool) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
@@ -213,7 +213,7 @@ impl ConnectError {
                 Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
                     Self::Session(SessionFault::Alpn)
                 }
-                Some(rustls::Error::InvalidCertificate(_)) => Self::Certificate(error),
+                Some(rustls::Error::InvalidCertificate(_)) if asks_for_names => Self::Certificate(error),
                 _ => Self::Tls(error),
             },
         }

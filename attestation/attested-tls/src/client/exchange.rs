@@ -12,13 +12,14 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use hyper::rt::Executor as _;
 use hyper::{Request, Response, StatusCode, Uri, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::AbortHandle;
 
 use crate::address::NodeAddress;
 use crate::client::error::{ConnectError, State};
+use crate::client::tasks::Tasks;
 use crate::session::Protocol;
 
 /// Headers of an answer: as many and as much as an enclave of ours ever sends, several times over.
@@ -141,16 +142,16 @@ impl Sender {
 /// connection at once.
 pub(crate) struct Exchange {
     sender: Sender,
-    driver: Driver,
+    tasks: UntilReleased,
 }
 
-/// The task that moves the connection's bytes; ended with its owner unless released.
-struct Driver(Option<AbortHandle>);
+/// The tasks that move the connection's bytes; ended with their owner unless released.
+struct UntilReleased(Option<Tasks>);
 
-impl Drop for Driver {
+impl Drop for UntilReleased {
     fn drop(&mut self) {
-        if let Some(task) = self.0.take() {
-            task.abort();
+        if let Some(tasks) = self.0.take() {
+            tasks.abort();
         }
     }
 }
@@ -162,9 +163,11 @@ impl Exchange {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = TokioIo::new(stream);
+        let tasks = UntilReleased(Some(Tasks::default()));
+        let executor = tasks.0.clone().unwrap_or_default();
         let failed = |error: hyper::Error| ConnectError::of_http(&error);
         // The errors of a connection reach whoever waits for an answer on it.
-        let (sender, task) = match protocol {
+        let sender = match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::Builder::new()
                     .max_headers(MAX_HEADERS)
@@ -172,11 +175,11 @@ impl Exchange {
                     .handshake(io)
                     .await
                     .map_err(failed)?;
-                let task = tokio::spawn(async move { drop(connection.await) });
-                (Sender::Http1(sender), task)
+                executor.execute(async move { drop(connection.await) });
+                Sender::Http1(sender)
             }
             Protocol::Http2 => {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                let (sender, connection) = http2::Builder::new(executor.clone())
                     .timer(TokioTimer::new())
                     .keep_alive_interval(PING_EVERY)
                     .keep_alive_timeout(PING_TIMEOUT)
@@ -186,14 +189,11 @@ impl Exchange {
                     .handshake(io)
                     .await
                     .map_err(failed)?;
-                let task = tokio::spawn(async move { drop(connection.await) });
-                (Sender::Http2(sender), task)
+                executor.execute(async move { drop(connection.await) });
+                Sender::Http2(sender)
             }
         };
-        Ok(Self {
-            sender,
-            driver: Driver(Some(task.abort_handle())),
-        })
+        Ok(Self { sender, tasks })
     }
 
     /// Sends the challenge and reads the answer, unverified.
@@ -206,9 +206,10 @@ impl Exchange {
     }
 
     /// Gives the connection on: from here its bytes move until both it and the
-    /// last answer are done, or until the handle ends it.
-    pub(crate) fn into_parts(mut self) -> (Sender, Option<AbortHandle>) {
-        (self.sender, self.driver.0.take())
+    /// last answer are done, or until its tasks are ended.
+    pub(crate) fn into_parts(mut self) -> (Sender, Tasks) {
+        let tasks = self.tasks.0.take().unwrap_or_default();
+        (self.sender, tasks)
     }
 }
 

@@ -43,6 +43,13 @@ pub struct SessionRules {
     pub names: ServerNames,
 }
 
+impl SessionRules {
+    /// Whether certificates are looked at beyond their key.
+    pub(crate) const fn asks_for_names(&self) -> bool {
+        matches!(self.names, ServerNames::WebPki(_))
+    }
+}
+
 /// HTTP versions that a client offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpVersions {

@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use bastide_attestation::{Evidence, Nonce, PlatformEvidence};
-use bastide_attested_tls::{ConnectError, Connector, NodeAddress, ServerIdentity, SessionBinding};
+use bastide_attestation::binding::spki_digest;
+use bastide_attestation::{Binder, Evidence, Nonce, PlatformEvidence, SpkiDigest, sha256};
+use bastide_attested_tls::{
+    ConnectError, Connector, HttpVersions, NodeAddress, ServerIdentity, SessionBinding,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -11,8 +14,13 @@ use crate::doubles::{BindingAppraiser, INCLUSION, REPORT_DATA, is_bound};
 use crate::handshake::{plain_client, tls_connect};
 use crate::node::{answer, honest, lane, read_challenge, serve, write_and_drain};
 
+/// These nodes write HTTP/1.1 by hand.
+fn connector() -> Connector {
+    Connector::new(BindingAppraiser::shared()).with_http(HttpVersions::Http1)
+}
+
 async fn refusal_of(node: &NodeAddress) -> &'static str {
-    let connector = Connector::new(BindingAppraiser::shared());
+    let connector = connector();
     let error = connector.connect(node).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. }), "{error:?}");
     assert_eq!(error.exit_code(), 10);
@@ -59,7 +67,7 @@ fn complete(bytes: &[u8]) -> bool {
 async fn t1_evidence_relayed_by_a_holder_of_the_stolen_key_is_refused() {
     let identity = ServerIdentity::generate().unwrap();
     let node = honest(identity.clone()).await;
-    let connector = Connector::new(BindingAppraiser::shared());
+    let connector = connector();
     assert!(connector.connect(&node).await.is_ok());
     let (middle, mut drained) = man_in_the_middle(identity, node).await;
     assert_eq!(refusal_of(&middle).await, INCLUSION);
@@ -124,7 +132,7 @@ async fn t2_evidence_sent_a_second_time_is_refused() {
         }
     })
     .await;
-    let connector = Connector::new(BindingAppraiser::shared());
+    let connector = connector();
     assert!(connector.connect(&node).await.is_ok());
     assert_eq!(refusal_of(&node).await, INCLUSION);
 }
@@ -183,4 +191,41 @@ fn swap_report(own: &mut Evidence, other: &Evidence) {
 fn swap_epoch(own: &mut Evidence, other: &Evidence) {
     swap_report(own, other);
     own.statement.clone_from(&other.statement);
+}
+
+/// T1's other half: what a binder that is made before the handshake ends, and
+/// so of the key alone, would have let through. It exists in this test only.
+#[tokio::test]
+async fn t1_evidence_in_a_certificate_would_have_been_accepted_from_the_holder_of_a_stolen_key() {
+    let identity = ServerIdentity::generate().unwrap();
+    let lane = lane();
+    // What a genuine node would embed: evidence over its key, once per certificate.
+    let embedded = lane
+        .attest(of_key_alone(&identity.spki()))
+        .await
+        .unwrap()
+        .evidence;
+    let genuine = honest(identity.clone()).await;
+    // Whoever stole the key shows the same certificate in handshakes of his own.
+    let stolen = identity.clone();
+    let thief = honest(identity).await;
+    for node in [&genuine, &thief] {
+        let stream = tls_connect(&plain_client(), node).await;
+        let shown = &stream.get_ref().1.peer_certificates().unwrap()[0];
+        let key = webpki::EndEntityCert::try_from(shown)
+            .unwrap()
+            .subject_public_key_info();
+        let binder = of_key_alone(&spki_digest(key.as_ref()));
+        assert!(
+            is_bound(&embedded, &binder),
+            "the key is the same, so it is accepted"
+        );
+    }
+    // Ours is of the session, so that the same theft gains nothing.
+    let (middle, _drained) = man_in_the_middle(stolen, genuine).await;
+    assert_eq!(refusal_of(&middle).await, INCLUSION);
+}
+
+fn of_key_alone(spki: &SpkiDigest) -> Binder {
+    Binder::new(sha256(&[b"a binder of the key alone", spki.as_bytes()]))
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bastide_attestation::{ENVELOPE_MEDIA_TYPE, MAX_ENVELOPE_BYTES, Salt};
-use bastide_attested_tls::{ConnectError, Connector, NodeAddress, ServerIdentity, State, Timeouts};
+use bastide_attested_tls::{
+    ConnectError, Connector, HttpVersions, NodeAddress, ServerIdentity, State, Timeouts,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -17,8 +19,9 @@ use crate::doubles::BindingAppraiser;
 use crate::node::{answer, echo, honest, lane, listen, read_challenge, serve, write_and_drain};
 use crate::recorder::Recorder;
 
+/// These nodes write HTTP/1.1 by hand.
 fn patient() -> Connector {
-    Connector::new(BindingAppraiser::shared())
+    Connector::new(BindingAppraiser::shared()).with_http(HttpVersions::Http1)
 }
 
 /// Waits 1 s for a handshake and as long for evidence.

@@ -4,8 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bastide_attestation::Nonce;
+use bastide_attestation::binding::{Ends, ExporterSecret, Role, binder};
 use bastide_attested_tls::{
-    AcceptError, ConnectError, Connector, NodeAddress, ServerIdentity, SessionFault, State,
+    AcceptError, ConnectError, Connector, NodeAddress, ServerIdentity, SessionBinding, SessionFault, State,
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
@@ -20,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use zeroize::Zeroizing;
 
 use crate::doubles::BindingAppraiser;
 use crate::node::{accept, honest, listen, read_challenge};
@@ -273,7 +276,7 @@ async fn t4_a_default_client_would_have_resumed() {
 #[tokio::test]
 async fn both_ends_require_alpn() {
     let identity = ServerIdentity::generate().unwrap();
-    for (alpn, fault) in [(vec![], true), (vec![b"h2".to_vec()], false)] {
+    for (alpn, fault) in [(vec![], true), (vec![b"h3".to_vec()], false)] {
         let (listener, node) = listen().await;
         let identity = identity.clone();
         let server = tokio::spawn(async move {
@@ -292,7 +295,7 @@ async fn both_ends_require_alpn() {
             assert!(matches!(error, AcceptError::Tls(_)), "{error:?}");
         }
     }
-    for alpn in [&[][..], &[b"h2".as_slice()]] {
+    for alpn in [&[][..], &[b"h3".as_slice()]] {
         let acceptor = default_server(alpn);
         let (listener, node) = listen().await;
         tokio::spawn(async move {
@@ -324,7 +327,7 @@ fn handshake_record(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_tls_12_server_is_refused() {
+async fn t4_a_tls_12_server_is_refused() {
     // ServerHello: TLS 1.2, random, no session, ECDHE-RSA-AES128-GCM-SHA256; or
     // the alert `protocol_version`.
     let hello = [&[3, 3][..], &[9; 32], &[0, 0xc0, 0x2f, 0]].concat();
@@ -345,7 +348,7 @@ async fn a_tls_12_server_is_refused() {
 }
 
 #[tokio::test]
-async fn a_tls_12_client_is_refused() {
+async fn t4_a_tls_12_client_is_refused() {
     // ClientHello without supported_versions: at most TLS 1.2.
     let hello = [&[3, 3][..], &[9; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0]].concat();
     let (listener, node) = listen().await;
@@ -379,11 +382,75 @@ fn t16_no_key_log_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys.log");
     let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "requests::an_attested_connection_carries_requests"])
+        .args([
+            "--exact",
+            "requests::an_attested_connection_carries_requests_over_either_http",
+        ])
         .env("SSLKEYLOGFILE", &file)
         .output()
         .unwrap();
     let output = String::from_utf8_lossy(&child.stdout);
     assert!(output.contains("1 passed"), "{output}");
     assert!(!file.exists());
+}
+
+/// The binding is no artefact of one library: OpenSSL exports the same value.
+#[tokio::test]
+async fn openssl_exports_the_value_that_evidence_is_bound_to() {
+    if std::process::Command::new("openssl")
+        .arg("version")
+        .output()
+        .is_err()
+    {
+        println!("ignored: no openssl");
+        return;
+    }
+    let identity = ServerIdentity::generate().unwrap();
+    let (listener, node) = listen().await;
+    let spki = identity.spki();
+    let server = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let (mut stream, binding) = accept(&identity, tcp).await.unwrap();
+        drop(stream.read(&mut [0]).await);
+        binding
+    });
+    let connect = format!("127.0.0.1:{}", node.port());
+    let arguments = [
+        "s_client",
+        "-connect",
+        &connect,
+        "-tls1_3",
+        "-groups",
+        "X25519",
+        "-alpn",
+        "http/1.1",
+        "-keymatexport",
+        "EXPORTER-bastide-attest-server-v1",
+        "-keymatexportlen",
+        "32",
+    ];
+    let said = tokio::process::Command::new("openssl")
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let exported = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Keying material: "))
+        .unwrap_or_else(|| panic!("no keying material: {said}"));
+    let exported: Vec<u8> = (0..32)
+        .map(|at| u8::from_str_radix(&exported[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let exported = ExporterSecret::new(Zeroizing::new(exported.try_into().unwrap())).unwrap();
+    let binding: SessionBinding = server.await.unwrap();
+    let nonce = Nonce::new([0x11; 32]);
+    let ends = Ends {
+        role: Role::Server,
+        spki_attester: spki,
+        spki_peer: None,
+        context: None,
+    };
+    assert_eq!(binder(&exported, &nonce, &ends), binding.binder(&nonce));
 }

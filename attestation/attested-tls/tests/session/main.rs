@@ -5,9 +5,13 @@
 
 mod binding;
 mod doubles;
+mod epochs;
 mod gate;
 mod handshake;
 mod lane;
+mod lane_k;
 mod node;
+mod pool;
 mod recorder;
 mod requests;
+mod rules;

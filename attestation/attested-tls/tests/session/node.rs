@@ -1,25 +1,35 @@
 //! Nodes on loopback: an honest one with a lane behind real HTTP, and ones
 //! that answer the challenge with whatever a test wants.
 
+use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use bastide_attestation::binding::session_message;
 use bastide_attestation::{
-    ATTEST_PATH, AttestRequest, Attester, ENVELOPE_MEDIA_TYPE, Evidence, REQUEST_MEDIA_TYPE,
+    ATTEST_PATH, AttestAnswer, AttestRequest, Attester, Binder, ENVELOPE_MEDIA_TYPE, Evidence, Lane,
+    Omission, REQUEST_MEDIA_TYPE, SessionSignature, StatementDigest,
 };
 use bastide_attested_tls::{
-    AcceptError, LaneLimits, LaneM, NodeAddress, ServerIdentity, ServerStream, SessionBinding,
+    AcceptError, EnclaveFacts, LaneLimits, LaneM, NodeAddress, Protocol, ServerIdentity, ServerStream,
+    SessionBinding,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::doubles::{BlankAttester, facts};
 
@@ -81,37 +91,189 @@ pub(crate) async fn honest(identity: ServerIdentity) -> NodeAddress {
 }
 
 pub(crate) async fn echo(stream: Stream, binding: SessionBinding, lane: LaneM) {
-    let attested = Arc::new(Mutex::new(false));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (binding, lane, attested) = (binding.clone(), lane.clone(), Arc::clone(&attested));
-        async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await?.to_bytes();
-            let answer = match head.uri.path() {
-                ATTEST_PATH => {
-                    assert_eq!(head.headers[CONTENT_TYPE], REQUEST_MEDIA_TYPE);
-                    let request = AttestRequest::decode(&body).unwrap();
-                    let attestation = lane.attest(binding.binder(&request.nonce)).await.unwrap();
-                    *attested.lock().unwrap() = true;
-                    Response::builder()
-                        .header(CONTENT_TYPE, ENVELOPE_MEDIA_TYPE)
-                        .header(CACHE_CONTROL, "no-store")
-                        .body(Full::new(Bytes::from(attestation.evidence.encode())))
-                }
-                "/hang" => std::future::pending().await,
-                _ if *attested.lock().unwrap() => Response::builder()
-                    .header("x-host", &head.headers["host"])
-                    .body(Full::new(body)),
-                _ => Response::builder()
-                    .status(StatusCode::FORBIDDEN)
-                    .body(Full::default()),
-            };
-            Ok::<_, hyper::Error>(answer.unwrap())
+    Echo::of(lane).serve(stream, binding).await;
+}
+
+/// What a node does, and what it has seen. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Echo(Arc<EchoState>);
+
+pub(crate) struct EchoState {
+    lane: LaneM,
+    /// Signs for statements that it made, where that was asked for.
+    session_key: Option<Ed25519KeyPair>,
+    stated: Mutex<HashMap<StatementDigest, Instant>>,
+    pub(crate) challenges: Mutex<Vec<AttestRequest>>,
+    /// Requests that were answered, and those that came on a session without evidence.
+    pub(crate) answered: AtomicUsize,
+    pub(crate) unattested: AtomicUsize,
+    pub(crate) sessions: AtomicUsize,
+    /// What is done to an answer before it is sent.
+    pub(crate) change: Mutex<Option<Change>>,
+    /// Signs for the statement it made last, whether it was asked to or not.
+    pub(crate) always_signs: AtomicBool,
+    /// Answers 403 to this many requests though their session is attested.
+    pub(crate) forget: AtomicUsize,
+    /// Lets those go on who wait at `/wait`.
+    pub(crate) go: Notify,
+}
+
+/// Makes another answer of the honest one.
+pub(crate) type Change = fn(&AttestRequest, Vec<u8>) -> Vec<u8>;
+
+impl Deref for Echo {
+    type Target = EchoState;
+
+    fn deref(&self) -> &EchoState {
+        &self.0
+    }
+}
+
+impl Echo {
+    pub(crate) fn of(lane: LaneM) -> Self {
+        Self::with(lane, None)
+    }
+
+    /// A node with both lanes.
+    pub(crate) fn both_lanes() -> Self {
+        let key = Ed25519KeyPair::generate().unwrap();
+        let facts = EnclaveFacts {
+            session_key: key.public_key().as_ref().try_into().unwrap(),
+            ..facts()
+        };
+        let lane = LaneM::start(Arc::new(BlankAttester), facts, LaneLimits::default()).unwrap();
+        Self::with(lane, Some(key))
+    }
+
+    fn with(lane: LaneM, session_key: Option<Ed25519KeyPair>) -> Self {
+        Self(Arc::new(EchoState {
+            lane,
+            session_key,
+            stated: Mutex::default(),
+            challenges: Mutex::default(),
+            answered: AtomicUsize::new(0),
+            unattested: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
+            change: Mutex::new(None),
+            always_signs: AtomicBool::new(false),
+            forget: AtomicUsize::new(0),
+            go: Notify::new(),
+        }))
+    }
+
+    /// Listens.
+    pub(crate) async fn listen(&self, identity: ServerIdentity) -> NodeAddress {
+        let echo = self.clone();
+        serve(identity, move |stream, binding| {
+            let echo = echo.clone();
+            async move { echo.serve(stream, binding).await }
+        })
+        .await
+    }
+
+    pub(crate) fn lanes_asked_for(&self) -> Vec<Lane> {
+        let challenges = self.challenges.lock().unwrap();
+        challenges.iter().map(|challenge| challenge.lane).collect()
+    }
+
+    /// The envelope that an enclave answers a challenge with.
+    async fn attest(&self, request: &AttestRequest, binding: &SessionBinding) -> Vec<u8> {
+        let binder = binding.binder(&request.nonce);
+        if self.always_signs.load(Ordering::SeqCst) {
+            let known = *self.stated.lock().unwrap().keys().next().unwrap();
+            return self.sign(&binder, &known);
         }
-    });
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    drop(connection.await);
+        if let (Some(_), Some(known)) = (&self.session_key, request.known)
+            && request.lane != Lane::M
+            && let Some(stated) = self.stated.lock().unwrap().get(&known).copied()
+            && stated.elapsed() <= Duration::from_secs(request.max_age_s.into())
+        {
+            return self.sign(&binder, &known);
+        }
+        let began = Instant::now();
+        let attested = self.lane.attest(binder).await.unwrap();
+        let mut stated = self.stated.lock().unwrap();
+        let omitted = Omission {
+            endorsements: request.known.is_some_and(|known| stated.contains_key(&known)),
+            gpu: false,
+        };
+        stated.insert(attested.statement_digest, began);
+        attested.evidence.encode_without(omitted)
+    }
+
+    fn sign(&self, binder: &Binder, statement: &StatementDigest) -> Vec<u8> {
+        let key = self.session_key.as_ref().unwrap();
+        let signature = key.sign(&session_message(binder, statement));
+        AttestAnswer::encode_session(&SessionSignature::new(signature.as_ref().try_into().unwrap()))
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        binding: &SessionBinding,
+        attested: &AtomicBool,
+    ) -> Result<Response<Full<Bytes>>, hyper::Error> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        if head.uri.path() == ATTEST_PATH {
+            assert_eq!(head.headers[CONTENT_TYPE], REQUEST_MEDIA_TYPE);
+            let request = AttestRequest::decode(&body).unwrap();
+            self.challenges.lock().unwrap().push(request);
+            let mut envelope = self.attest(&request, binding).await;
+            if let Some(change) = *self.change.lock().unwrap() {
+                envelope = change(&request, envelope);
+            }
+            attested.store(true, Ordering::SeqCst);
+            let answer = Response::builder()
+                .header(CONTENT_TYPE, ENVELOPE_MEDIA_TYPE)
+                .header(CACHE_CONTROL, "no-store")
+                .body(Full::new(Bytes::from(envelope)));
+            return Ok(answer.unwrap());
+        }
+        let forgotten = self
+            .forget
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if !attested.load(Ordering::SeqCst) || forgotten.is_ok() {
+            if forgotten.is_err() {
+                self.unattested.fetch_add(1, Ordering::SeqCst);
+            }
+            let refusal = Response::builder()
+                .status(StatusCode::FORBIDDEN)
+                .body(Full::default());
+            return Ok(refusal.unwrap());
+        }
+        match head.uri.path() {
+            "/hang" => std::future::pending().await,
+            "/wait" => self.go.notified().await,
+            _ => {}
+        }
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        let host = head.headers.get("host").and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
+        let answer = Response::builder()
+            .header("x-host", host.unwrap())
+            .body(Full::new(body));
+        Ok(answer.unwrap())
+    }
+
+    pub(crate) async fn serve(&self, stream: Stream, binding: SessionBinding) {
+        self.sessions.fetch_add(1, Ordering::SeqCst);
+        let protocol = binding.protocol();
+        let attested = Arc::new(AtomicBool::new(false));
+        let service = service_fn(|request: Request<Incoming>| {
+            let (echo, binding, attested) = (self.clone(), binding.clone(), Arc::clone(&attested));
+            async move { echo.answer(request, &binding, &attested).await }
+        });
+        let io = TokioIo::new(stream);
+        match protocol {
+            Protocol::Http1 => drop(http1::Builder::new().serve_connection(io, service).await),
+            Protocol::Http2 => drop(
+                http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(io, service)
+                    .await,
+            ),
+        }
+    }
 }
 
 /// Reads one HTTP request off the stream: its exact bytes, and the challenge in it.

@@ -441,3 +441,20 @@ mod azure {
         assert!(include_str!("keys/README.md").contains(&fingerprint));
     }
 }
+
+#[test]
+fn a_stalling_processor_is_slow_on_every_nth_report_and_on_no_other() {
+    let lasting = Duration::from_millis(200);
+    let every = std::num::NonZeroU32::new(3).unwrap();
+    let inner = Simulator::new(options(Generation::Genoa)).unwrap();
+    let stalling = Stalling::new(inner, every, lasting);
+    let slow: Vec<bool> = (0..6)
+        .map(|epoch| {
+            let before = std::time::Instant::now();
+            stalling.attest(&statement(epoch)).unwrap();
+            before.elapsed() >= lasting
+        })
+        .collect();
+    assert!(slow[2] && slow[5], "{slow:?}");
+    assert_eq!(stalling.name(), "simulator");
+}

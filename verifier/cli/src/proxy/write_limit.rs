@@ -98,7 +98,7 @@ mod tests {
         let slow = tokio::spawn(async move {
             let mut read = 0;
             while read < 16 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(20)).await;
                 read += reader.read(&mut [0; 4]).await.unwrap();
             }
             reader

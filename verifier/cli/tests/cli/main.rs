@@ -4,12 +4,14 @@
 
 mod appraise;
 mod azure;
+mod credential;
 mod endorsements;
 mod gpu_endorsements;
 mod inspect;
 mod measure;
 mod policy;
 mod process;
+mod proxied;
 mod proxy;
 mod receipt;
 mod schema;

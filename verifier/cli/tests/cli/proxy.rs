@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::process::{bastide, run};
 
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     listen: String,
     stderr: std::path::PathBuf,
@@ -19,6 +19,10 @@ struct Proxy {
 
 impl Proxy {
     fn start(nodes: &[&str]) -> Self {
+        Self::start_with(nodes, &[])
+    }
+
+    pub(crate) fn start_with(nodes: &[&str], more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (stderr, ready) = (folder.path().join("stderr"), folder.path().join("ready.json"));
         let mut child = bastide()
@@ -33,6 +37,7 @@ impl Proxy {
                 "--ready-file",
             ])
             .arg(&ready)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&stderr).unwrap())
             .spawn()
@@ -57,6 +62,16 @@ impl Proxy {
             stderr,
             _folder: folder,
         }
+    }
+
+    /// Host and port.
+    pub(crate) fn listen(&self) -> &str {
+        &self.listen
+    }
+
+    /// What it said to its person so far.
+    pub(crate) fn stderr(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap()
     }
 
     /// Sends bytes as they are and reads the answer to its end.
