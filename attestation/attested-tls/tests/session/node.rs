@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bastide_attestation::{
-    ATTEST_PATH, AttestAnswer, AttestRequest, Attester, Binder, ENVELOPE_MEDIA_TYPE, Evidence, Lane,
-    Omission, REQUEST_MEDIA_TYPE, SessionSignature, StatementDigest,
+    ATTEST_PATH, AttestAnswer, AttestRequest, Attester, ENVELOPE_MEDIA_TYPE, Evidence, Lane,
+    REQUEST_MEDIA_TYPE, StatementDigest,
 };
 use bastide_attested_tls::{
     AcceptError, LaneLimits, LaneM, NodeAddress, Protocol, ServerIdentity, ServerStream, SessionBinding,
