@@ -23,10 +23,16 @@ use std::time::{Duration, Instant};
 
 pub use limits::{AdmissionLimits, ClientKey, Rate};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use bucket::Bucket;
 use clients::{Clients, Seat};
 
 use crate::metrics::{Metrics, Refusal};
+
+/// Bodies of one connection that are read at the same time. Over HTTP/2 more may
+/// be announced: they wait in its flow control.
+const BODIES: usize = 4;
 
 /// Who shares with whom: generations are dealt out between these in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +97,7 @@ impl Admission {
             seat,
             handshaking: Mutex::new(true),
             attests: Mutex::new(Bucket::default()),
+            bodies: Semaphore::new(BODIES),
         })
     }
 
@@ -156,6 +163,7 @@ pub(crate) struct Guest {
     seat: Option<Seat>,
     handshaking: Mutex<bool>,
     attests: Mutex<Bucket>,
+    bodies: Semaphore,
 }
 
 impl Guest {
@@ -183,6 +191,13 @@ impl Guest {
     /// [`TooFast`] says which limit was reached; no report is to be made then.
     pub(crate) fn attest(&self) -> Result<(), TooFast> {
         self.admission.attest(self, Instant::now())
+    }
+
+    /// Waits for a place to read a request's body in, so that one connection
+    /// holds no more of them than a few. Nobody else waits for it.
+    pub(crate) async fn body_place(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed: there is always a place in the end.
+        self.bodies.acquire().await.ok()
     }
 
     fn lock_attests(&self) -> MutexGuard<'_, Bucket> {

@@ -98,7 +98,7 @@ impl Inference {
         waiting: usize,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Self> {
-        let queue = Arc::new(Queue::new(waiting));
+        let queue = Arc::new(Queue::new(waiting, metrics.queued.clone()));
         for number in 0..threads {
             let (model, queue, metrics) = (Arc::clone(model), Arc::clone(&queue), Arc::clone(metrics));
             thread::Builder::new()
@@ -125,9 +125,7 @@ impl Inference {
             started,
             events,
         };
-        let pushed = self.queue.push(share, job, |job| job.started.is_closed());
-        self.metrics.queued.set(pushed.waiting);
-        match pushed.outcome {
+        match self.queue.push(share, job, |job| job.started.is_closed()) {
             Ok(None) => {}
             Ok(Some(displaced)) => {
                 self.metrics.refuse(Refusal::QueueShare);

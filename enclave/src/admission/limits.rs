@@ -85,8 +85,9 @@ impl Default for AdmissionLimits {
                 burst: 512,
             },
             connection_attests: Rate {
-                per_minute: 6,
-                burst: 8,
+                // Leases of a second are renewed as often.
+                per_minute: 120,
+                burst: 16,
             },
             clients: 16_384,
             head: Duration::from_secs(10),

@@ -152,6 +152,20 @@ fn a_hundred_thousand_addresses_take_no_more_memory_than_the_table_has_places() 
     }
 }
 
+#[tokio::test]
+async fn one_connection_reads_no_more_bodies_at_once_than_a_few() {
+    let admission = admission(limits(), 10);
+    let guest = admission.arrive(None, Instant::now()).unwrap();
+    let mut places = Vec::new();
+    for _ in 0..BODIES {
+        places.push(guest.body_place().await);
+    }
+    let moment = Duration::from_millis(20);
+    assert!(tokio::time::timeout(moment, guest.body_place()).await.is_err());
+    places.pop();
+    assert!(tokio::time::timeout(moment, guest.body_place()).await.is_ok());
+}
+
 #[test]
 fn attests_are_limited_for_a_connection_a_client_and_the_node() {
     let rate = |burst| Rate {

@@ -5,11 +5,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use crate::admission::Share;
 
 /// A queue that deals out in turn.
 pub(super) struct Queue<J> {
     room: usize,
+    /// How many wait. Set under the lock, so that the latest is what it shows.
+    waiting: Gauge,
     state: Mutex<State<J>>,
     arrived: Condvar,
 }
@@ -22,15 +26,6 @@ struct State<J> {
     closed: bool,
 }
 
-/// What became of a job that was to be queued.
-#[derive(Debug)]
-pub(super) struct Pushed<J> {
-    /// The job that had to make room, if one had to; or the job itself, if there was none.
-    pub(super) outcome: Result<Option<J>, J>,
-    /// How many wait now.
-    pub(super) waiting: i64,
-}
-
 impl<J> core::fmt::Debug for Queue<J> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         // A job is a user's: its number is all that is shown.
@@ -39,10 +34,12 @@ impl<J> core::fmt::Debug for Queue<J> {
 }
 
 impl<J> Queue<J> {
-    /// An empty queue with room for `room` jobs.
-    pub(super) fn new(room: usize) -> Self {
+    /// An empty queue with room for `room` jobs, which shows in `waiting` how
+    /// many there are.
+    pub(super) fn new(room: usize, waiting: Gauge) -> Self {
         Self {
             room,
+            waiting,
             state: Mutex::new(State {
                 turns: VecDeque::new(),
                 jobs: HashMap::new(),
@@ -55,8 +52,17 @@ impl<J> Queue<J> {
 
     /// Adds a job at the end of its client's. If there is no room, jobs that
     /// nobody waits for any more go, and if there are none, the latest job of
-    /// the client with most, unless this one's would then have as many.
-    pub(super) fn push(&self, share: Share, job: J, is_abandoned: impl Fn(&J) -> bool) -> Pushed<J> {
+    /// the client with most, unless this one's would then have as many. Gives
+    /// the job that had to make room, if one had to.
+    ///
+    /// # Errors
+    /// The job itself, if there is no room.
+    pub(super) fn push(
+        &self,
+        share: Share,
+        job: J,
+        is_abandoned: impl Fn(&J) -> bool,
+    ) -> Result<Option<J>, J> {
         let mut state = self.lock();
         if state.waiting >= self.room {
             state.forget(is_abandoned);
@@ -72,22 +78,21 @@ impl<J> Queue<J> {
             self.arrived.notify_one();
             Ok(displaced)
         };
-        Pushed {
-            outcome,
-            waiting: state.count(),
-        }
+        self.waiting.set(state.count());
+        outcome
     }
 
-    /// The next job and how many still wait; waits for one. `None` once the
-    /// queue is closed: what waits then is dropped.
-    pub(super) fn pop(&self) -> Option<(J, i64)> {
+    /// The next job; waits for one. `None` once the queue is closed: what waits
+    /// then is dropped.
+    pub(super) fn pop(&self) -> Option<J> {
         let mut state = self.lock();
         loop {
             if state.closed {
                 return None;
             }
             if let Some(job) = state.take() {
-                return Some((job, state.count()));
+                self.waiting.set(state.count());
+                return Some(job);
             }
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -100,6 +105,7 @@ impl<J> Queue<J> {
         state.turns.clear();
         state.jobs.clear();
         state.waiting = 0;
+        self.waiting.set(0);
         self.arrived.notify_all();
     }
 
@@ -165,7 +171,7 @@ impl<J> State<J> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Queue, Share};
+    use super::{Gauge, Queue, Share};
     use proptest::prelude::*;
 
     fn share(number: u64) -> Share {
@@ -173,17 +179,17 @@ mod tests {
     }
 
     fn push(queue: &Queue<(u64, u32)>, client: u64, job: u32) -> Result<Option<(u64, u32)>, (u64, u32)> {
-        queue.push(share(client), (client, job), |_| false).outcome
+        queue.push(share(client), (client, job), |_| false)
     }
 
     fn drain(queue: &Queue<(u64, u32)>) -> Vec<(u64, u32)> {
         let waiting = queue.lock().waiting;
-        (0..waiting).map(|_| queue.pop().unwrap().0).collect()
+        (0..waiting).map(|_| queue.pop().unwrap()).collect()
     }
 
     #[test]
     fn clients_take_turns_and_each_ones_jobs_keep_their_order() {
-        let queue = Queue::new(16);
+        let queue = Queue::new(16, Gauge::default());
         for job in 0..4 {
             push(&queue, 1, job).unwrap();
         }
@@ -198,7 +204,7 @@ mod tests {
 
     #[test]
     fn who_fills_the_queue_makes_room_for_who_has_less() {
-        let queue = Queue::new(4);
+        let queue = Queue::new(4, Gauge::default());
         for job in 0..4 {
             push(&queue, 1, job).unwrap();
         }
@@ -212,17 +218,17 @@ mod tests {
 
     #[test]
     fn jobs_that_nobody_waits_for_make_room_first() {
-        let queue = Queue::new(2);
+        let queue = Queue::new(2, Gauge::default());
         push(&queue, 1, 0).unwrap();
         push(&queue, 1, 1).unwrap();
         let pushed = queue.push(share(1), (1, 2), |job| job.1 == 0);
-        assert_eq!((pushed.outcome, pushed.waiting), (Ok(None), 2));
+        assert_eq!((pushed, queue.waiting.get()), (Ok(None), 2));
         assert_eq!(drain(&queue), [(1, 1), (1, 2)]);
     }
 
     #[test]
     fn closing_wakes_who_waits_and_drops_what_waits() {
-        let queue = std::sync::Arc::new(Queue::new(2));
+        let queue = std::sync::Arc::new(Queue::new(2, Gauge::default()));
         let waiter = std::thread::spawn({
             let queue = std::sync::Arc::clone(&queue);
             move || queue.pop()
@@ -238,7 +244,7 @@ mod tests {
         fn nothing_is_lost_and_no_client_waits_longer_than_a_round(
             room in 1_usize..20, arrivals in prop::collection::vec(0_u64..5, 0..80)
         ) {
-            let queue = Queue::new(room);
+            let queue = Queue::new(room, Gauge::default());
             let (mut inside, mut outside) = (0_usize, 0_usize);
             for (job, client) in arrivals.iter().enumerate() {
                 match push(&queue, *client, u32::try_from(job).unwrap()) {

@@ -21,8 +21,7 @@ use crate::telemetry::ops;
 
 /// Runs jobs until the queue is closed.
 pub(super) fn run(model: &Arc<Model>, queue: &Queue<Job>, metrics: &Metrics) {
-    while let Some((job, waiting)) = queue.pop() {
-        metrics.queued.set(waiting);
+    while let Some(job) = queue.pop() {
         if job.started.is_closed() {
             continue;
         }

@@ -159,12 +159,11 @@ async fn prepare(
     let lease = session.require_lease()?;
     require_type(request.headers(), "application/json")?;
     let body_until = until.min(Instant::now() + node.limits.admission.body);
-    let body = timeout_at(
-        body_until,
-        body::read(request.into_body(), node.limits.body_bytes),
-    )
-    .await
-    .map_err(|_| {
+    let read = async {
+        let _place = session.guest.body_place().await;
+        body::read(request.into_body(), node.limits.body_bytes).await
+    };
+    let body = timeout_at(body_until, read).await.map_err(|_| {
         node.metrics.refuse(Refusal::SlowBody);
         ApiError::BodyTimeout
     })??;

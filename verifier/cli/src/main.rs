@@ -7,6 +7,7 @@
 //! | `gate` | the only way to a node |
 //! | `proxy` | the local API server in front of attested nodes |
 //! | `answer_stream`, `receipt_check` | when an answer counts as complete |
+//! | `ledger`, `receipt_source` | what is kept of nodes and answers, and found again |
 //! | `policy_source`, `key_file`, `result_signing` | which policy counts, and whose signatures |
 //! | `policy_document`, `policy_edit`, `policy_lint`, `policy_changes`, `policy_cases` | policies as texts to pin in, check, compare and test |
 //! | `verdict_view`, `tree`, `escape`, `paint`, `console` | what people see |

@@ -8,6 +8,7 @@ mod credential;
 mod endorsements;
 mod gpu_endorsements;
 mod inspect;
+mod ledger;
 mod measure;
 mod policy;
 mod process;
