@@ -102,6 +102,20 @@ fn check(
     alpn: Option<&[u8]>,
     early_data: bool,
 ) -> Result<Protocol, SessionFault> {
+    require_full(version, kind, early_data)?;
+    match alpn {
+        Some(ALPN_HTTP2) => Ok(Protocol::Http2),
+        Some(ALPN_HTTP1) => Ok(Protocol::Http1),
+        _ => Err(SessionFault::Alpn),
+    }
+}
+
+/// Requires a full TLS 1.3 handshake without early data.
+pub(crate) fn require_full(
+    version: Option<ProtocolVersion>,
+    kind: Option<HandshakeKind>,
+    early_data: bool,
+) -> Result<(), SessionFault> {
     if version != Some(ProtocolVersion::TLSv1_3) {
         return Err(SessionFault::NotTls13);
     }
@@ -115,11 +129,7 @@ fn check(
     if early_data {
         return Err(SessionFault::EarlyData);
     }
-    match alpn {
-        Some(ALPN_HTTP2) => Ok(Protocol::Http2),
-        Some(ALPN_HTTP1) => Ok(Protocol::Http1),
-        _ => Err(SessionFault::Alpn),
-    }
+    Ok(())
 }
 
 fn export(

@@ -344,7 +344,7 @@ mod tests {
             running: 2,
             busy_until: now + Duration::from_secs(3600),
             idle_since: now,
-            begun: 0,
+            begun: 2,
             ending: false,
             closing_since: None,
         };

@@ -325,7 +325,7 @@ pub(crate) fn ask(text: &str, more: &Value) -> Value {
 }
 
 /// Checks what binds evidence to this session, and nothing else.
-struct Bound;
+pub(crate) struct Bound;
 
 impl Appraiser for Bound {
     fn appraise(
@@ -351,27 +351,32 @@ impl Appraiser for Bound {
         );
         assert!(!statement.debug);
         Ok(AttestationResult {
-            verdict: Verdict {
-                schema: VERDICT_SCHEMA,
-                decision: Decision::Accepted,
-                code: None,
-                reason: None,
-                checks: Vec::new(),
-                roots: Vec::new(),
-                simulated: true,
-                snp: None,
-                platform: None,
-                azure: None,
-                gpus: Vec::new(),
-                uncovered: Vec::new(),
-                session: Some(BTreeMap::new()),
-                policy: "bound".to_owned(),
-                policy_digest: String::new(),
-                ignored: Vec::new(),
-                at: now.to_string(),
-            },
+            verdict: accepted(now),
             statement_digest: binding::statement_digest(&evidence.statement),
             statement,
         })
+    }
+}
+
+/// A verdict that accepts.
+pub(crate) fn accepted(now: UnixTime) -> Verdict {
+    Verdict {
+        schema: VERDICT_SCHEMA,
+        decision: Decision::Accepted,
+        code: None,
+        reason: None,
+        checks: Vec::new(),
+        roots: Vec::new(),
+        simulated: true,
+        snp: None,
+        platform: None,
+        azure: None,
+        gpus: Vec::new(),
+        uncovered: Vec::new(),
+        session: Some(BTreeMap::new()),
+        policy: "bound".to_owned(),
+        policy_digest: String::new(),
+        ignored: Vec::new(),
+        at: now.to_string(),
     }
 }

@@ -9,10 +9,10 @@ use bastide_attestation::{
     Untrusted, VERDICT_SCHEMA, Verdict,
 };
 use bastide_attested_tls::{
-    AttestedConnection, AttestedPool, ConnectError, Connector, NodeAddress, NodeFailure, PoolLimits,
-    PoolObserver, Timeouts,
+    AttestedConnection, AttestedPool, ConnectError, Connector, KeyExchange, NodeAddress, NodeFailure,
+    PoolLimits, PoolObserver, ServerNames, SessionRules, Timeouts, TrustRoots,
 };
-use bastide_verifier::{Policy, Verifier};
+use bastide_verifier::{Policy, ServerCertificate, Verifier};
 
 use crate::clock;
 use crate::exit;
@@ -54,6 +54,14 @@ impl Appraiser for Permit {
     }
 }
 
+/// Judges by a policy, and by the person's permission beside it.
+pub(crate) fn appraiser(policy: Policy, allow_simulated: bool) -> Arc<dyn Appraiser> {
+    Arc::new(Permit {
+        verifier: Verifier::new(policy),
+        allow_simulated,
+    })
+}
+
 /// Why a node was not admitted. Nothing of the user's was sent to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
@@ -77,12 +85,11 @@ impl Gate {
             request_head: REQUEST_HEAD,
             ..Timeouts::default()
         };
-        let appraiser = Permit {
-            verifier: Verifier::new(policy),
-            allow_simulated,
-        };
+        let rules = session_rules(&policy);
         Self {
-            connector: Connector::new(Arc::new(appraiser)).with_timeouts(timeouts),
+            connector: Connector::new(appraiser(policy, allow_simulated))
+                .with_timeouts(timeouts)
+                .with_session_rules(rules),
             policy: name,
             policy_digest: digest,
             ledger: Recorder::off(),
@@ -199,6 +206,21 @@ impl PoolObserver for Keeper {
         if let Some(next) = &self.next {
             next.failed(node, error);
         }
+    }
+}
+
+/// What the policy's `[session]` section asks of TLS.
+fn session_rules(policy: &Policy) -> SessionRules {
+    let asked = policy.session();
+    SessionRules {
+        key_exchange: match asked.key_exchange {
+            bastide_verifier::KeyExchange::PostQuantum => KeyExchange::PostQuantumOnly,
+            bastide_verifier::KeyExchange::Any => KeyExchange::PostQuantumPreferred,
+        },
+        names: match asked.certificate {
+            ServerCertificate::Any => ServerNames::EvidenceDecides,
+            ServerCertificate::WebPki => ServerNames::WebPki(TrustRoots::web()),
+        },
     }
 }
 

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::identity::{IdentityError, self_issued};
 use crate::peer_certificate::{self, EvidenceDecides};
 use crate::provider::provider;
-use crate::session::SessionFault;
+use crate::session::{SessionFault, require_full};
 use crate::signing_key::TlsKey;
 
 /// Name in SNI. It is the same for every link and is compared with nothing.
@@ -224,19 +224,7 @@ fn check(
     alpn: Option<&[u8]>,
     early_data: bool,
 ) -> Result<(), SessionFault> {
-    if version != Some(ProtocolVersion::TLSv1_3) {
-        return Err(SessionFault::NotTls13);
-    }
-    // What is allowed is listed: an unknown kind is no full handshake.
-    if !matches!(
-        kind,
-        Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
-    ) {
-        return Err(SessionFault::Resumed);
-    }
-    if early_data {
-        return Err(SessionFault::EarlyData);
-    }
+    require_full(version, kind, early_data)?;
     if alpn != Some(LINK_ALPN.as_bytes()) {
         return Err(SessionFault::Alpn);
     }

@@ -180,7 +180,8 @@ fn facts(said: &Said<'_>) -> Facts {
             put(topic, name, text(value));
         }
     }
-    let of: [(&str, fn(&str) -> Option<Topic>); 3] = [
+    type TopicOf = fn(&str) -> Option<Topic>;
+    let of: [(&str, TopicOf); 3] = [
         ("snp", Topic::of_report),
         ("session", Topic::of_statement),
         ("azure", Topic::of_azure),

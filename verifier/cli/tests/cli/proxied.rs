@@ -73,7 +73,6 @@ async fn accept(listener: TcpListener, seen: Arc<Seen>) {
         session_key: SessionKey::generate().unwrap(),
         receipt_key: KeyThumbprint::new([3; 32]),
         sealed_key: None,
-        sealed_key: None,
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,
