@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bastide_attestation::{Attestation, Attester, AttesterError, StatementBytes, UnixTime};
+use bastide_attested_tls::HttpVersions;
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_enclave::Limits;
 use bastide_enclave::startup::Ended;
-use hyper::Method;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request};
 use serde_json::json;
 
 use crate::serving::node::{Node, ask};
@@ -105,6 +108,28 @@ async fn a_lease_that_ends_closes_the_connection() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the connection outlived its lease");
+}
+
+/// GOAWAY, `connection: close` and 403 are all the same to whoever asks: the
+/// next request goes over a connection that is attested anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_goes_on_over_new_connections_when_leases_end() {
+    for http in [HttpVersions::Any, HttpVersions::Http1] {
+        let node = Node::with(Limits {
+            lease: Duration::from_millis(150),
+            ..Limits::default()
+        })
+        .await;
+        let pool = node.pool(http);
+        for _ in 0..40 {
+            let request = Request::get("/v1/models").body(Full::new(Bytes::new())).unwrap();
+            let (connection, response) = pool.send(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            response.into_body().collect().await.unwrap();
+            connection.done();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

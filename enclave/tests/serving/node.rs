@@ -16,7 +16,8 @@ use bastide_attestation::{
     Salt, SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
 };
 use bastide_attested_tls::{
-    AttestedConnection, ConnectError, Connector, HttpVersions, LaneM, NodeAddress, SendError,
+    AttestedConnection, AttestedPool, ConnectError, Connector, HttpVersions, LaneM, NodeAddress, PoolLimits,
+    SendError,
 };
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_enclave::Limits;
@@ -152,6 +153,13 @@ impl Node {
         let node: NodeAddress = format!("https://{}", self.address).parse().unwrap();
         let connection = Connector::new(appraiser).connect(&node).await?;
         Ok(Client { connection })
+    }
+
+    /// Connections to this node, as many as are needed.
+    pub(crate) fn pool(&self, http: HttpVersions) -> AttestedPool {
+        let node: NodeAddress = format!("https://{}", self.address).parse().unwrap();
+        let connector = Connector::new(Arc::new(Bound)).with_http(http);
+        AttestedPool::new(connector, vec![node], PoolLimits::default())
     }
 
     /// Connects as a client that speaks so.
