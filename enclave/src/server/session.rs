@@ -307,7 +307,6 @@ mod tests {
             busy_until: now,
             idle_since: now,
             begun: 0,
-            begun: 0,
             ending: false,
             closing_since: None,
         };
@@ -339,6 +338,7 @@ mod tests {
             running: 2,
             busy_until: now + Duration::from_secs(3600),
             idle_since: now,
+            begun: 0,
             ending: false,
             closing_since: None,
         };
