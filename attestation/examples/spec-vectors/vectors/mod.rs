@@ -6,8 +6,10 @@
 //! implementation says, and another one may say it differently.
 
 mod binding;
+mod epoch_log;
 mod exchange;
 mod known_answers;
+mod links;
 mod merkle;
 mod receipt;
 mod statement;
@@ -28,6 +30,8 @@ pub(crate) fn files() -> Vec<(&'static str, Value)> {
         ("statements.json", statement::file()),
         ("exchange.json", exchange::file()),
         ("receipts.json", receipt::file()),
+        ("epoch-log.json", epoch_log::file()),
+        ("links.json", links::file()),
     ]
 }
 
