@@ -450,7 +450,7 @@ fn a_stalling_processor_is_slow_on_every_nth_report_and_on_no_other() {
     let stalling = Stalling::new(inner, every, lasting);
     let slow: Vec<bool> = (0..6)
         .map(|epoch| {
-            let before = std::time::Instant::now();
+            let before = Instant::now();
             stalling.attest(&statement(epoch)).unwrap();
             before.elapsed() >= lasting
         })
