@@ -328,10 +328,11 @@ impl From<&LimitArgs> for Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, ListenAddress};
+    use super::{Cli, Command, ListenAddress, SimulatedStalls};
     use crate::admission::Rate;
     use crate::server::Limits;
     use clap::{CommandFactory as _, Parser as _};
+    use std::time::Duration;
 
     fn serve(extra: &[&str]) -> Result<Limits, String> {
         let args = ["bastide-enclave", "serve", "--model", "m"].iter().chain(extra);
