@@ -149,6 +149,11 @@ impl Evidence {
     /// The envelope for a client that has a part of it already.
     #[must_use]
     pub fn encode_without(&self, omitted: Omission) -> Vec<u8> {
+        self.collection(omitted).encode()
+    }
+
+    /// The collection's records, to which another may be added.
+    pub(crate) fn collection(&self, omitted: Omission) -> MapBuilder {
         let mut map = MapBuilder::new()
             .text("__cmwc_t", COLLECTION_TYPE)
             .record("statement", STATEMENT_TYPE, &self.statement, EVIDENCE)
@@ -165,7 +170,7 @@ impl Evidence {
         if let Some(gpu) = self.gpu.as_ref().filter(|_| !omitted.gpu) {
             map = gpu.add_to(map);
         }
-        map.encode()
+        map
     }
 
     /// Reads an envelope. Its content is not verified.
@@ -190,7 +195,7 @@ impl Evidence {
     }
 }
 
-fn require_collection(fields: &mut Fields) -> Result<(), EvidenceError> {
+pub(crate) fn require_collection(fields: &mut Fields) -> Result<(), EvidenceError> {
     if fields.text("__cmwc_t")? == COLLECTION_TYPE {
         return Ok(());
     }
@@ -243,4 +248,4 @@ impl Endorsements {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -37,6 +37,7 @@ pub mod codec;
 pub mod encoding;
 pub mod link;
 pub mod nvidia;
+pub mod sealed;
 pub mod snp;
 
 mod certificate_table;

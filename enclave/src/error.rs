@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use bastide_attestation::AttesterError;
-use bastide_attested_tls::{IdentityError, LaneError};
+use bastide_attested_tls::{IdentityError, LaneError, NoKey};
 use bastide_endorsements::StoreError;
 use bastide_engine::LoadError;
 
@@ -40,6 +40,9 @@ pub enum StartError {
     /// No random numbers.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// No key pair for sealed mode could be made.
+    #[error(transparent)]
+    SealedKey(#[from] NoKey),
     /// The model is refused.
     #[error("the model in `{}` is refused", .dir.display())]
     Model {
@@ -108,7 +111,7 @@ impl StartError {
             Self::Hardening(_) => "start.hardening",
             Self::Telemetry => "start.telemetry",
             Self::Runtime(_) => "start.runtime",
-            Self::Randomness(_) => "start.randomness",
+            Self::Randomness(_) | Self::SealedKey(_) => "start.randomness",
             Self::Model { source, .. } => source.code(),
             Self::Attester(AttesterError::Unendorsed { .. }) => "start.unendorsed",
             Self::Attester(_) => "start.attester",

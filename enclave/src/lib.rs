@@ -11,6 +11,7 @@
 //! | `inference`, `model` | generations on threads of their own |
 //! | `gpus` | evidence of the machine's GPUs: at boot, every minute, after every change |
 //! | `identity`, `receipts` | this boot's keys; a signed receipt for every answer |
+//! | `sealed` | keys of sealed mode, and which requests came before |
 //! | `configuration` | the digest of everything that an operator can set |
 //! | `telemetry`, `metrics`, `hardening` | what may leave, and what the process gives up |
 //!
@@ -41,6 +42,7 @@ mod metrics;
 pub mod model;
 pub mod ready;
 mod receipts;
+mod sealed;
 mod server;
 pub mod startup;
 pub mod telemetry;

@@ -13,6 +13,7 @@
 //! | `attest` | evidence for this connection |
 //! | `epochs` | pages of the epoch log |
 //! | `chat` | a completion, whole or streamed, with its receipt |
+//! | `sealed` | evidence of the sealed-mode key; sealed requests and answers |
 //! | `body` | request bodies in, answers out |
 //! | `monitor` | liveness, readiness and metrics on a plain loopback port |
 
@@ -26,6 +27,7 @@ mod head;
 mod limits;
 mod monitor;
 mod route;
+mod sealed;
 mod session;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use crate::gpus::{GpuState, Renewal};
 use crate::inference::Inference;
 use crate::metrics::Metrics;
 use crate::receipts::Ledger;
+use crate::sealed::SealedMode;
 
 pub(crate) use accept::{Listener, serve};
 pub use limits::Limits;
@@ -75,6 +78,7 @@ pub(crate) struct Node {
     pub(crate) model: ModelCard,
     pub(crate) inference: Inference,
     pub(crate) ledger: Ledger,
+    pub(crate) sealed: SealedMode,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Lifecycle>,
     /// Where the machine has GPUs that must be attested.

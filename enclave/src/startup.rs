@@ -12,7 +12,7 @@ use bastide_attested_tls::{
     EnclaveFacts, LaneError, LaneHealth, LaneLimits, LaneM, ServerIdentity, SessionKey,
 };
 use tokio::net::TcpListener;
-use tokio::time::{interval, interval_at, timeout};
+use tokio::time::{interval, interval_at, sleep, timeout};
 
 use crate::admission::Admission;
 use crate::args::ListenAddress;
@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::model;
 use crate::ready::Ready;
 use crate::receipts::Ledger;
+use crate::sealed::{ROTATION, SealedMode};
 use crate::server::{Limits, Listener, ModelCard, Node, NodeGpus, monitor, serve};
 use crate::telemetry::ops;
 
@@ -109,11 +110,12 @@ impl Enclave {
         let model = Arc::new(model);
         let manifest = model::manifest(&model).digest();
         let attester_name = attester.name();
+        let sealed = SealedMode::start()?;
         let facts = EnclaveFacts {
             boot_id: boot.id,
             session_key: boot.session_key,
             receipt_key: boot.receipts.thumbprint(),
-            sealed_key: None,
+            sealed_key: sealed.current().map(|keys| keys.digest()),
             model: manifest,
             configuration: configuration_digest(&limits, attester_name, listen.kind(), gpu_configuration),
             // There is no debug mode to be in: nothing shows more in any build.
@@ -166,6 +168,7 @@ impl Enclave {
             },
             inference,
             ledger: Ledger::new(boot.receipts, manifest),
+            sealed,
             metrics,
             life: Arc::new(Lifecycle::new()),
             gpus,
@@ -218,6 +221,7 @@ impl Enclave {
         } = self;
         let monitor = tokio::spawn(monitor(Arc::clone(&node), monitor_listener));
         let watch = tokio::spawn(watch(Arc::clone(&node)));
+        let sealed_keys = tokio::spawn(rotate_sealed_keys(Arc::clone(&node)));
         let rotation = tokio::spawn(rotate(node.lane.clone(), node.limits.session_key));
         serve(Arc::clone(&node), listener).await;
         let finished = timeout(node.limits.drain, node.life.connections().wait()).await;
@@ -228,6 +232,7 @@ impl Enclave {
         );
         monitor.abort();
         watch.abort();
+        sealed_keys.abort();
         rotation.abort();
         if let Some(gpus) = &node.gpus {
             gpus.renewal.stop();
@@ -302,6 +307,25 @@ async fn rotate(lane: LaneM, every: Duration) {
             }
             Err(error) => ops!(ERROR, "enclave.session_key", cause = error.to_string().as_str()),
         }
+    }
+}
+
+/// Replaces the keys of sealed mode before their day is over. If that fails it is
+/// tried again; when the day is over, nobody is given a key.
+async fn rotate_sealed_keys(node: Arc<Node>) {
+    let mut wait = ROTATION;
+    loop {
+        sleep(wait).await;
+        wait = match node.sealed.rotate() {
+            Ok(keys) => {
+                node.lane.restate(|facts| facts.sealed_key = Some(keys.digest()));
+                ROTATION
+            }
+            Err(_) => {
+                ops!(ERROR, "sealed.rotation_failed", code = "sealed.no_key");
+                HEALTH
+            }
+        };
     }
 }
 

@@ -10,5 +10,6 @@ mod serving {
     pub(crate) mod node;
     pub(crate) mod nvml;
     pub(crate) mod refusals;
+    pub(crate) mod sealed;
     pub(crate) mod secrecy;
 }

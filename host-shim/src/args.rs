@@ -1,6 +1,7 @@
 //! The command line of `bastide-shim`. Owns flags, their defaults and ranges.
 //! A value that parses is usable: nothing is checked again later.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,6 +53,20 @@ pub enum Command {
     /// Moves bytes between the network and the guest, and understands none of them.
     #[command(after_help = RELAY_HELP)]
     Relay(RelayArguments),
+    /// Passes sealed requests on to one node, which learns no client's address.
+    ///
+    /// Another command does it, `bastide-ohttp-relay`, which lies beside this one:
+    /// it speaks HTTP and TLS, and this one links neither. Its flags: `-- --help`.
+    #[command(disable_help_flag = true)]
+    RelayOhttp(RelayOhttpArguments),
+}
+
+/// What `bastide-shim relay-ohttp` hands on.
+#[derive(Debug, Args)]
+pub struct RelayOhttpArguments {
+    /// Flags of `bastide-ohttp-relay`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAG")]
+    pub flags: Vec<OsString>,
 }
 
 /// Flags of `bastide-shim relay`.

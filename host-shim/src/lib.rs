@@ -8,6 +8,7 @@
 //! | [`limits`] | who is let in: connections in all and per address; the time-outs |
 //! | [`relay`] | accept, connect to the guest, drain |
 //! | `pump` | one connection's two directions: bounded buffers, half-close, time-outs |
+//! | [`ohttp`] | `relay-ohttp`: becomes the command beside this one that does it |
 //! | [`shutdown`] | SIGTERM and SIGINT: first drains, second ends |
 //! | [`ready`] | the one line on stdout, and the ready file |
 //! | [`log`] | the closed list of what may be written to stderr |
@@ -27,6 +28,7 @@ pub mod args;
 pub mod endpoint;
 pub mod limits;
 pub mod log;
+pub mod ohttp;
 pub mod ready;
 pub mod relay;
 pub mod shutdown;

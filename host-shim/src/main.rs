@@ -5,7 +5,8 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use bastide_host_shim::args::{Arguments, Command, RelayArguments};
-use bastide_host_shim::log::Log;
+use bastide_host_shim::log::{Level, Log};
+use bastide_host_shim::ohttp;
 use bastide_host_shim::ready::{self, ReadyFile};
 use bastide_host_shim::relay::{BindError, Relay};
 use bastide_host_shim::shutdown::{Shutdown, Signals};
@@ -20,7 +21,15 @@ struct Failure {
 }
 
 fn main() -> ExitCode {
-    let Command::Relay(arguments) = Arguments::parse().command;
+    let arguments = match Arguments::parse().command {
+        Command::Relay(arguments) => arguments,
+        Command::RelayOhttp(arguments) => {
+            // Comes back only if the other command could not be started.
+            let message = ohttp::become_relay(&arguments.flags);
+            Log::new(Level::Error).failed("shim.relay_ohttp", &message, ohttp::REMEDY);
+            return ExitCode::FAILURE;
+        }
+    };
     let log = Log::new(arguments.log);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -40,6 +40,8 @@ impl Binaries {
                 "-p",
                 "bastide-host-shim",
                 "-p",
+                "bastide-ohttp-relay",
+                "-p",
                 "bastide-cli",
             ];
             let folder = build_into("simulator", &arguments);

@@ -69,6 +69,11 @@ const CRATES: &[(&str, &str, &[&str])] = &[
         "host-shim",
         &["bastide-endorsements", "bastide-attestation"],
     ),
+    (
+        "bastide-ohttp-relay",
+        "host-shim/ohttp-relay",
+        &["bastide-host-shim", "bastide-attested-tls", "bastide-attestation"],
+    ),
     ("bastide-tests", "tests", &[]),
     ("bastide-fake-nvml", "tests/fake-nvml", &["bastide-attestation"]),
 ];
@@ -343,6 +348,20 @@ fn the_host_shim_links_nothing_that_can_name_a_plaintext_type() {
     );
     // It does reach sockets, so a closure that lacks tokio would mean that closures are read wrongly.
     assert!(!Graph::read().paths_to("bastide-host-shim", &["tokio"]).is_empty());
+}
+
+/// Whatever could judge evidence or know what is inside a sealed request.
+#[test]
+fn the_relay_of_sealed_requests_links_no_verifier_and_no_enclave() {
+    let ours = [
+        "bastide-verifier",
+        "bastide-enclave",
+        "bastide-engine",
+        "bastide-pipeline",
+        "bastide-attester",
+        "tokenizers",
+    ];
+    assert_not_linked("bastide-ohttp-relay", &ours, "passes sealed bytes on");
 }
 
 #[test]

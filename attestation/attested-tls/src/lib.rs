@@ -12,6 +12,7 @@
 //! | [`AttestedPool`] | such connections to several nodes, shared, renewed, replaced |
 //! | [`EpochCache`] | epochs appraised a moment ago, so that only a proof is new |
 //! | [`LinkEndpoint`], [`AttestedLink`] | links between enclaves, attested both ways |
+//! | [`SealedConnector`], [`SealedKeys`] | both ends of sealed mode, where no exporter can be reached |
 //!
 //! Invariants of this crate:
 //! - it is the only one that names `rustls` types, and none is in its interface;
@@ -43,6 +44,7 @@ mod lane_m;
 mod link;
 mod peer_certificate;
 mod provider;
+mod sealed;
 mod server;
 mod session;
 mod signing_key;
@@ -62,6 +64,10 @@ pub use lane_m::{
 pub use link::{
     AttestedLink, LinkEnd, LinkEndpoint, LinkError, LinkIdentity, LinkPeer, LinkSendError, LinkSender,
     LinkState, LinkTerms, LinkTimes,
+};
+pub use sealed::{
+    AnswerSealer, Carrier, CarrierError, NoKey, OpenError, Opened, SealedBody, SealedConnector, SealedError,
+    SealedKey, SealedKeys, SealedResponse,
 };
 pub use server::{AcceptError, ServerSession, ServerStream};
 pub use session::{Protocol, SessionBinding, SessionFault};

@@ -114,7 +114,7 @@ impl PartialEvidence {
     }
 
     /// The rest of a collection whose type was read.
-    pub(super) fn read(mut fields: Fields) -> Result<Self, EvidenceError> {
+    pub(crate) fn read(mut fields: Fields) -> Result<Self, EvidenceError> {
         let missing = |part| EvidenceError::Missing { part };
         let mut part =
             |label: &'static str, media_type: &str| fields.record_if_present(label, media_type, EVIDENCE);

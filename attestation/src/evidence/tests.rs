@@ -3,7 +3,7 @@ use crate::digest::Salt;
 use crate::nvidia::{DeviceEvidence, GpuEndorsements, GpuEvidence};
 use proptest::prelude::*;
 
-pub(super) fn evidence() -> Evidence {
+pub(crate) fn evidence() -> Evidence {
     Evidence {
         statement: crate::statement::tests::statement().encode().as_bytes().to_vec(),
         proof: InclusionProof {

@@ -153,6 +153,24 @@ pub enum ApiError {
         "this enclave's GPUs are not attested at the moment; try again on a new connection, or another node"
     )]
     GpusNotAttested,
+    /// A sealed request can't be read.
+    #[error("the sealed request is not chunked OHTTP with binary HTTP inside, or was changed on its way")]
+    SealedMalformed,
+    /// A sealed request names a key that is not in use.
+    #[error("the sealed request names a key that is not in use; ask for the key's evidence again")]
+    SealedKeyUnknown,
+    /// A sealed request names no statement that stands for its key.
+    #[error(
+        "the sealed request names no statement that was given out for its key in the last 300 s; \
+         ask for the key's evidence again"
+    )]
+    SealedStatement,
+    /// A sealed request that came before.
+    #[error("a sealed request with this encapsulated key came before; seal it again")]
+    SealedReplay,
+    /// Too much has to be remembered for sealed mode.
+    #[error("too many sealed requests came in the last 5 minutes; try again later")]
+    SealedBusy,
     /// Too many generations run and wait.
     #[error("all generations are taken and the queue is full; try again")]
     Overloaded,
@@ -202,9 +220,13 @@ impl ApiError {
             | Self::Unknown { .. }
             | Self::ContextLength { .. }
             | Self::Template
-            | Self::AttestMalformed => StatusCode::BAD_REQUEST,
-            Self::AttestationRequired | Self::AttestationOutdated => StatusCode::FORBIDDEN,
-            Self::LaneKUnavailable => StatusCode::CONFLICT,
+            | Self::AttestMalformed
+            | Self::SealedMalformed => StatusCode::BAD_REQUEST,
+            Self::AttestationRequired | Self::AttestationOutdated | Self::SealedStatement => {
+                StatusCode::FORBIDDEN
+            }
+            Self::LaneKUnavailable | Self::SealedReplay => StatusCode::CONFLICT,
+            Self::SealedKeyUnknown => StatusCode::UNPROCESSABLE_ENTITY,
             Self::ModelNotFound { .. } | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -217,6 +239,7 @@ impl ApiError {
             | Self::GpusNotAttested
             | Self::GpusUnavailable
             | Self::Overloaded
+            | Self::SealedBusy
             | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimeLimit { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -249,6 +272,11 @@ impl ApiError {
             Self::GpusUnavailable => "gpus_unavailable",
             Self::LaneKUnavailable => "lane_k_unavailable",
             Self::AttestationOutdated => "attestation_outdated",
+            Self::SealedMalformed => "sealed_malformed",
+            Self::SealedKeyUnknown => "sealed_key_unknown",
+            Self::SealedStatement => "sealed_statement",
+            Self::SealedReplay => "sealed_replay",
+            Self::SealedBusy => "sealed_busy",
             Self::Overloaded => "overloaded",
             Self::ShareTaken => "share_taken",
             Self::Draining => "draining",
@@ -278,7 +306,7 @@ impl ApiError {
         match self {
             Self::AttestLimited { seconds } => Some(*seconds),
             Self::Overloaded | Self::ShareTaken | Self::AttestBusy => Some(1),
-            Self::AttestFailed | Self::GpusNotAttested | Self::Draining => Some(5),
+            Self::AttestFailed | Self::GpusNotAttested | Self::SealedBusy | Self::Draining => Some(5),
             Self::GpusUnavailable => Some(10),
             _ => None,
         }
@@ -372,6 +400,7 @@ mod tests {
             ApiError::GpusNotAttested,
             ApiError::GpusUnavailable,
             ApiError::Overloaded,
+            ApiError::SealedBusy,
             ApiError::Draining,
         ] {
             assert_eq!(error.status(), 503);

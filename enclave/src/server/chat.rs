@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bastide_attestation::{Commitment, FinishReason, Receipt, Salt};
+use bastide_attestation::{Commitment, FinishReason, Nonce, Receipt, Salt, StatementDigest};
+use bastide_attested_tls::Standing;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
@@ -21,6 +22,7 @@ use super::Node;
 use super::body::{self, AnswerBody};
 use super::route::{JSON, require_type, with_type};
 use super::session::{Lease, Session};
+use crate::admission::Share;
 use crate::api::{AnswerHead, ApiError, ChatRequest, Served, TokenLogprob, Usage};
 use crate::clock;
 use crate::identity::{random, salt};
@@ -42,7 +44,29 @@ pub(super) async fn completion(
     until: Instant,
 ) -> Result<Response<AnswerBody>, ApiError> {
     let tally = Tally::new(&session.node);
-    let answered = match prepare(session, request, until).await {
+    answer(tally, prepare(session, request, until).await).await
+}
+
+/// As [`completion`], for a request that came sealed: on what it rests was found
+/// out by who opened it.
+pub(super) async fn sealed_completion(
+    node: &Arc<Node>,
+    grounds: Grounds,
+    share: Share,
+    body: Zeroizing<Vec<u8>>,
+    until: Instant,
+) -> Result<Response<AnswerBody>, ApiError> {
+    let tally = Tally::new(node);
+    let prepared = if node.life.is_draining() {
+        Err(ApiError::Draining)
+    } else {
+        begin(node, grounds, share, body, until).await
+    };
+    answer(tally, prepared).await
+}
+
+async fn answer(tally: Tally, prepared: Result<Running, ApiError>) -> Result<Response<AnswerBody>, ApiError> {
+    let answered = match prepared {
         Ok(running) if running.stream => return Ok(stream::respond(running, tally)),
         Ok(running) => whole(running).await,
         Err(error) => Err(error),
@@ -85,6 +109,27 @@ impl Drop for Tally {
     }
 }
 
+/// What was attested to who asks, and must still be so: the receipt names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grounds {
+    /// The receipt's nonce.
+    pub(super) nonce: Nonce,
+    /// The statement that the client appraised.
+    pub(super) statement: StatementDigest,
+    /// What has to stay true.
+    pub(super) standing: Standing,
+}
+
+impl From<Lease> for Grounds {
+    fn from(lease: Lease) -> Self {
+        Self {
+            nonce: lease.nonce,
+            statement: lease.statement,
+            standing: lease.standing,
+        }
+    }
+}
+
 /// A completion whose generation has started.
 struct Running {
     node: Arc<Node>,
@@ -93,7 +138,7 @@ struct Running {
     until: Instant,
     salt: Salt,
     request: Commitment,
-    lease: Lease,
+    grounds: Grounds,
     sampling: [u8; 32],
     prompt_tokens: u64,
     most_tokens: u32,
@@ -123,6 +168,17 @@ async fn prepare(
         node.metrics.refuse(Refusal::SlowBody);
         ApiError::BodyTimeout
     })??;
+    begin(node, lease.into(), session.guest.share(), body, until).await
+}
+
+/// Reads a request's body and has its generation started.
+async fn begin(
+    node: &Arc<Node>,
+    grounds: Grounds,
+    share: Share,
+    body: Zeroizing<Vec<u8>>,
+    until: Instant,
+) -> Result<Running, ApiError> {
     let served = Served {
         model: &node.model.name,
         tokens: node.limits.tokens,
@@ -139,7 +195,7 @@ async fn prepare(
         most_tokens: node.limits.tokens,
         until,
         limit_seconds,
-        share: session.guest.share(),
+        share,
     })?;
     let started = timeout_at(until, generation.started)
         .await
@@ -160,7 +216,7 @@ async fn prepare(
         until,
         salt,
         request,
-        lease,
+        grounds,
         sampling: parameters.digest(started.most_tokens),
         prompt_tokens: started.prompt_tokens,
         most_tokens: started.most_tokens,
@@ -179,7 +235,7 @@ impl Running {
             })?
             .unwrap_or(Err(ApiError::Internal));
         // What was attested is no longer so: not another token.
-        self.node.require_unchanged(self.lease.standing)?;
+        self.node.require_unchanged(self.grounds.standing)?;
         next
     }
 
@@ -192,8 +248,8 @@ impl Running {
         let answer = Answer {
             request: self.request,
             response,
-            nonce: self.lease.nonce,
-            statement: self.lease.statement,
+            nonce: self.grounds.nonce,
+            statement: self.grounds.statement,
             finish,
             sampling: self.sampling,
             usage: [self.prompt_tokens, completion_tokens],

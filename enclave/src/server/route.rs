@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use bastide_attestation::sealed::{SEALED_KEY_PATH, SEALED_PATH};
 use bastide_attestation::{ATTEST_PATH, EPOCHS_PATH};
 use bastide_attested_tls::Protocol;
 use hyper::body::Incoming;
@@ -12,13 +13,14 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::session::Session;
-use super::{Node, attest, chat, epochs};
+use super::{Node, attest, chat, epochs, sealed};
 use crate::api::{ApiError, model, model_list};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const API: &str = "/v1/";
+const MODELS: &str = "/v1/models";
 
 /// Answers one request; a failure is an answer too.
 pub(super) async fn answer(
@@ -72,24 +74,21 @@ async fn dispatch(
             only(&request, &Method::POST, "POST")?;
             chat::completion(session, request, until).await
         }
-        "/v1/models" => {
-            only(&request, &Method::GET, "GET")?;
-            Ok(with_type(
-                AnswerBody::whole(model_list(&node.model.name, node.model.loaded)),
-                JSON,
-            ))
+        SEALED_KEY_PATH => {
+            only(&request, &Method::POST, "POST")?;
+            sealed::key(session, request).await
         }
-        _ if path.strip_prefix("/v1/models/").is_some() => {
+        SEALED_PATH => {
+            only(&request, &Method::POST, "POST")?;
+            sealed::request(session, request, until).await
+        }
+        _ if path == MODELS
+            || path
+                .strip_prefix(MODELS)
+                .is_some_and(|rest| rest.starts_with('/')) =>
+        {
             only(&request, &Method::GET, "GET")?;
-            if path.strip_prefix("/v1/models/") != Some(node.model.name.as_str()) {
-                return Err(ApiError::ModelNotFound {
-                    served: node.model.name.clone(),
-                });
-            }
-            Ok(with_type(
-                AnswerBody::whole(model(&node.model.name, node.model.loaded)),
-                JSON,
-            ))
+            models(path, node)
         }
         "/livez" | "/readyz" => {
             only(&request, &Method::GET, "GET")?;
@@ -97,6 +96,20 @@ async fn dispatch(
         }
         _ => Err(ApiError::NotFound),
     }
+}
+
+/// The list of models, or one of them.
+pub(super) fn models(path: &str, node: &Node) -> Result<Response<AnswerBody>, ApiError> {
+    let json = match path.strip_prefix("/v1/models/") {
+        None => model_list(&node.model.name, node.model.loaded),
+        Some(name) if name == node.model.name => model(&node.model.name, node.model.loaded),
+        Some(_) => {
+            return Err(ApiError::ModelNotFound {
+                served: node.model.name.clone(),
+            });
+        }
+    };
+    Ok(with_type(AnswerBody::whole(json), JSON))
 }
 
 /// What `/livez` and `/readyz` answer.

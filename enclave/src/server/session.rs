@@ -40,6 +40,18 @@ pub(crate) enum Deadline {
     Close(Instant),
 }
 
+impl Deadline {
+    const fn at(self) -> Instant {
+        let (Self::Cut(at) | Self::Close(at)) = self;
+        at
+    }
+
+    /// The earlier of the two.
+    fn or_before(self, other: Self) -> Self {
+        if other.at() <= self.at() { other } else { self }
+    }
+}
+
 /// One connection. Requests come one after the other over HTTP/1.1, and
 /// several at once over HTTP/2.
 #[derive(Debug)]
@@ -235,20 +247,14 @@ impl State {
         if self.ending {
             return Deadline::Close(self.idle_since);
         }
-        let close = match self.lease {
-            Some(lease) => lease.until,
+        let cut = Deadline::Cut(self.busy_until + FLUSH);
+        match (self.lease, self.running) {
+            (None, 0) => Deadline::Cut(self.idle_since + limits.attest),
             // Whoever is still being attested then may get the answer, and asks no more.
-            None => self.idle_since + 2 * limits.attest,
-        };
-        let cut = match (self.running, self.lease) {
-            (0, None) => self.idle_since + limits.attest,
-            (0, Some(_)) => self.idle_since + limits.idle,
-            _ => self.busy_until + FLUSH,
-        };
-        if close < cut {
-            Deadline::Close(close)
-        } else {
-            Deadline::Cut(cut)
+            (None, _) => Deadline::Close(self.idle_since + 2 * limits.attest).or_before(cut),
+            // A request may be on its way: it is answered if it comes before the goodbye.
+            (Some(lease), 0) => Deadline::Close(lease.until.min(self.idle_since + limits.idle)),
+            (Some(lease), _) => Deadline::Close(lease.until).or_before(cut),
         }
     }
 }
@@ -307,13 +313,12 @@ mod tests {
             busy_until: now,
             idle_since: now,
             begun: 0,
-            begun: 0,
             ending: false,
             closing_since: None,
         };
         assert_eq!(state.deadline(&limits), Deadline::Cut(now + 15 * second));
         state.lease = lease(now + 300 * second);
-        assert_eq!(state.deadline(&limits), Deadline::Cut(now + 60 * second));
+        assert_eq!(state.deadline(&limits), Deadline::Close(now + 60 * second));
         state.lease = lease(now + 10 * second);
         assert_eq!(state.deadline(&limits), Deadline::Close(now + 10 * second));
         // A running answer outlasts neither its own time nor, unless it is there
@@ -339,6 +344,7 @@ mod tests {
             running: 2,
             busy_until: now + Duration::from_secs(3600),
             idle_since: now,
+            begun: 2,
             ending: false,
             closing_since: None,
         };

@@ -125,18 +125,28 @@ async fn a_client_with_many_requests_does_not_keep_another_from_its_turn() {
         ..by_address(|_| {})
     })
     .await;
-    let long = json!({"temperature": 2, "seed": 3, "max_tokens": 400});
-    let mut greedy = Vec::new();
+    let long = json!({"temperature": 2, "seed": 3, "max_tokens": 900});
+    let mut client = node.connect_from(HERE).await;
+    let mut clients = Vec::new();
     for _ in 0..8 {
-        let mut client = node.connect_from(THERE).await;
-        let request = ask("Tell me a story", &long);
-        greedy.push(tokio::spawn(async move { client.chat(&request).await }));
+        clients.push(node.connect_from(THERE).await);
     }
+    let greedy: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let request = ask("Tell me a story", &long);
+            tokio::spawn(async move { client.chat(&request).await })
+        })
+        .collect();
     // One is computed, six wait, one was refused.
-    while !node.monitor("/metrics").await.contains("generations_queued 6\n") {
+    let started = Instant::now();
+    while refusals(&node, "queue").await < 1 {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "the queue was never full"
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let mut client = node.connect_from(HERE).await;
     let answer = client
         .chat(&ask("What is attestation?", &json!({"max_tokens": 4})))
         .await;

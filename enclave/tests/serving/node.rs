@@ -15,7 +15,9 @@ use bastide_attestation::{
     Appraiser, AttestationResult, Commitment, Decision, EpochStatement, Evidence, PlatformEvidence, Receipt,
     Salt, SessionExpectation, UnixTime, Untrusted, VERDICT_SCHEMA, Verdict, binding,
 };
-use bastide_attested_tls::{AttestedConnection, ConnectError, Connector, LaneM, NodeAddress, SendError};
+use bastide_attested_tls::{
+    AttestedConnection, ConnectError, Connector, HttpVersions, LaneM, NodeAddress, SendError,
+};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_enclave::Limits;
 use bastide_enclave::args::ListenAddress;
@@ -150,6 +152,14 @@ impl Node {
         let node: NodeAddress = format!("https://{}", self.address).parse().unwrap();
         let connection = Connector::new(appraiser).connect(&node).await?;
         Ok(Client { connection })
+    }
+
+    /// Connects as a client that speaks so.
+    pub(crate) async fn connect_by(&self, http: HttpVersions) -> Client {
+        let node: NodeAddress = format!("https://{}", self.address).parse().unwrap();
+        let connector = Connector::new(Arc::new(Bound)).with_http(http);
+        let connection = connector.connect(&node).await.unwrap();
+        Client { connection }
     }
 
     /// Connects from this address of the machine: a client of its own, where addresses count.
@@ -307,7 +317,7 @@ pub(crate) fn ask(text: &str, more: &Value) -> Value {
 }
 
 /// Checks what binds evidence to this session, and nothing else.
-struct Bound;
+pub(crate) struct Bound;
 
 impl Appraiser for Bound {
     fn appraise(
@@ -333,27 +343,32 @@ impl Appraiser for Bound {
         );
         assert!(!statement.debug);
         Ok(AttestationResult {
-            verdict: Verdict {
-                schema: VERDICT_SCHEMA,
-                decision: Decision::Accepted,
-                code: None,
-                reason: None,
-                checks: Vec::new(),
-                roots: Vec::new(),
-                simulated: true,
-                snp: None,
-                platform: None,
-                azure: None,
-                gpus: Vec::new(),
-                uncovered: Vec::new(),
-                session: Some(BTreeMap::new()),
-                policy: "bound".to_owned(),
-                policy_digest: String::new(),
-                ignored: Vec::new(),
-                at: now.to_string(),
-            },
+            verdict: accepted(now),
             statement_digest: binding::statement_digest(&evidence.statement),
             statement,
         })
+    }
+}
+
+/// A verdict that accepts.
+pub(crate) fn accepted(now: UnixTime) -> Verdict {
+    Verdict {
+        schema: VERDICT_SCHEMA,
+        decision: Decision::Accepted,
+        code: None,
+        reason: None,
+        checks: Vec::new(),
+        roots: Vec::new(),
+        simulated: true,
+        snp: None,
+        platform: None,
+        azure: None,
+        gpus: Vec::new(),
+        uncovered: Vec::new(),
+        session: Some(BTreeMap::new()),
+        policy: "bound".to_owned(),
+        policy_digest: String::new(),
+        ignored: Vec::new(),
+        at: now.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bastide_attestation::FinishReason;
+use bastide_attested_tls::HttpVersions;
 use bastide_enclave::Limits;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -113,10 +114,23 @@ async fn a_body_too_large_is_refused_and_ends_the_connection() {
         ..Limits::default()
     })
     .await;
-    let mut client = node.connect().await;
-    let answer = client.chat(&ask(&"a".repeat(2000), &json!({}))).await;
-    assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"));
-    assert_eq!(answer.headers["connection"], "close");
+    for http in [HttpVersions::Any, HttpVersions::Http1] {
+        let mut client = node.connect_by(http).await;
+        let answer = client.chat(&ask(&"a".repeat(2000), &json!({}))).await;
+        assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"));
+        let closes = answer
+            .headers
+            .get("connection")
+            .is_some_and(|value| value == "close");
+        assert_eq!(closes, http == HttpVersions::Http1, "over HTTP/2 it is GOAWAY");
+        for _ in 0..200 {
+            if !client.connection.is_usable() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!client.connection.is_usable());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,7 @@ fn lane() -> LaneM {
     let simulator = Simulator::new(SimulatorOptions::new(Generation::Genoa, NOW)).expect("a simulator");
     let facts = EnclaveFacts {
         boot_id: BootId::new([1; 16]),
-        session_key: SessionKey::generate().expect("random bytes"),
+        session_key: SessionKey::generate().expect("there is randomness"),
         receipt_key: KeyThumbprint::new([3; 32]),
         sealed_key: None,
         model: ManifestDigest::new([4; 32]),

@@ -54,6 +54,14 @@ impl Appraiser for Permit {
     }
 }
 
+/// Judges by a policy, and by the person's permission beside it.
+pub(crate) fn appraiser(policy: Policy, allow_simulated: bool) -> Arc<dyn Appraiser> {
+    Arc::new(Permit {
+        verifier: Verifier::new(policy),
+        allow_simulated,
+    })
+}
+
 /// Why a node was not admitted. Nothing of the user's was sent to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
@@ -78,12 +86,8 @@ impl Gate {
             ..Timeouts::default()
         };
         let rules = session_rules(&policy);
-        let appraiser = Permit {
-            verifier: Verifier::new(policy),
-            allow_simulated,
-        };
         Self {
-            connector: Connector::new(Arc::new(appraiser))
+            connector: Connector::new(appraiser(policy, allow_simulated))
                 .with_timeouts(timeouts)
                 .with_session_rules(rules),
             policy: name,

@@ -9,10 +9,14 @@ mod error;
 mod origin;
 mod pool;
 mod relay;
+mod sealed;
+mod sealed_gate;
 mod server;
 mod service;
 mod write_limit;
 
 pub(crate) use pool::Pool;
-pub(crate) use server::{Server, loopback};
+pub(crate) use sealed::SealedService;
+pub(crate) use sealed_gate::SealedGate;
+pub(crate) use server::{Answers, Server, loopback};
 pub(crate) use service::Service;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bastide_attestation::binding::LeafType;
 use bastide_attestation::{
@@ -19,6 +20,9 @@ use crate::client::lease::Lease;
 use crate::provider::fill_random;
 use crate::session::SessionBinding;
 
+/// Least that must be left of a report for lane K to build on it: a lease that is
+/// over before the answer is here serves nobody.
+const LEAST_LEFT: Duration = Duration::from_secs(30);
 /// Most nodes that are remembered.
 const MAX_NODES: usize = 256;
 
@@ -134,6 +138,7 @@ impl Judge {
         let lease = Lease::begin(self.clock);
         let known = self.known().get(node).cloned();
         let known = known.and_then(|known| known.lease.left().map(|left| (known, left)));
+        let known = known.filter(|(_, left)| *left >= LEAST_LEFT);
         let Some((known, left)) = known else {
             return Ok(Asked {
                 request: AttestRequest::fresh(fresh_nonce()?),

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bastide_attestation::{ENVELOPE_MEDIA_TYPE, MAX_ENVELOPE_BYTES, Salt};
+use bastide_attestation::{Binder, ENVELOPE_MEDIA_TYPE, MAX_ENVELOPE_BYTES, Salt};
 use bastide_attested_tls::{
     ConnectError, Connector, HttpVersions, NodeAddress, ServerIdentity, State, Timeouts,
 };
@@ -171,8 +171,75 @@ async fn t14_garbage_gets_nothing() {
     }
 }
 
+/// An answer with this envelope is refused as malformed; nothing follows it.
+async fn malformed(envelope: &[u8]) -> String {
+    let length = format!("content-length: {}\r\n", envelope.len());
+    let answer = [&head("200 OK", ENVELOPE_MEDIA_TYPE, &length), envelope].concat();
+    let error = refused(answer, false).await;
+    assert!(matches!(error, ConnectError::Malformed(_)), "{error:?}");
+    assert_eq!((error.code(), error.exit_code()), ("evidence.malformed", 30));
+    format!("{error:?}")
+}
+
+async fn envelope() -> Vec<u8> {
+    let attested = lane().attest(Binder::new([1; 32])).await.unwrap();
+    attested.evidence.encode()
+}
+
+/// One more entry of a map with fewer than 23, where a key of this length belongs: last.
+fn with_entry(map: &[u8], entry: &[u8]) -> Vec<u8> {
+    let mut bytes = [map, entry].concat();
+    bytes[0] += 1;
+    bytes
+}
+
+/// T8: labels are constants of the code. One that comes on the wire is an
+/// unknown key, well encoded or not, and unknown keys are refused.
 #[tokio::test]
-async fn t14_oversized_evidence_gets_nothing() {
+async fn t8_a_label_in_the_answer_is_refused() {
+    let envelope = envelope().await;
+    for value in [&b"\x50EXPORTER-other-v"[..], b"\x60", b"\xf6"] {
+        let entry = [&b"\x6eexporter-label"[..], value].concat();
+        let error = malformed(&with_entry(&envelope, &entry)).await;
+        assert!(
+            error.contains("Unknown") && error.contains("exporter-label"),
+            "{error}"
+        );
+    }
+}
+
+/// T17: whatever is not the one encoding of an envelope is none.
+#[tokio::test]
+async fn t17_oversized_duplicate_indefinite_and_deep_cbor_is_refused() {
+    let envelope = envelope().await;
+    let entries = &envelope[1..];
+    let mut not_shortest = vec![0xb8, envelope[0] & 0x1f];
+    not_shortest.extend_from_slice(entries);
+    let corpus = [
+        // The same key twice.
+        with_entry(&envelope, b"\x69statement\x40"),
+        with_entry(&envelope, &entries[..entries.len().min(10)]),
+        // Indefinite lengths: a map, and a byte string in it.
+        [b"\xbf", entries, b"\xff"].concat(),
+        with_entry(&envelope, b"\x6eexporter-label\x5f\x41\x00\xff"),
+        not_shortest,
+        // More bytes than it says, fewer, and far fewer.
+        [&envelope[..], b"\x00"].concat(),
+        envelope[..envelope.len() - 1].to_vec(),
+        b"\x5b\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(),
+        b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(),
+        // Deep enough to exhaust a stack that follows.
+        vec![0x81; 200_000],
+        vec![0xa1; 200_000],
+        vec![0xc1; 200_000],
+    ];
+    for bytes in corpus {
+        malformed(&bytes).await;
+    }
+}
+
+#[tokio::test]
+async fn t14_t17_oversized_evidence_gets_nothing() {
     // Announced, and refused before a byte of it comes.
     let length = format!("content-length: {}\r\n", MAX_ENVELOPE_BYTES + 1);
     let announced = head("200 OK", ENVELOPE_MEDIA_TYPE, &length);

@@ -82,10 +82,12 @@ async fn a_lane_k_lease_ends_with_the_report_it_builds_on() {
     let node = listen(&echo).await;
     let connector = connector().with_clock(|| UnixTime::from_secs(NOW.load(Ordering::SeqCst)));
     connector.connect(&node).await.unwrap();
-    NOW.fetch_add(LEASE.as_secs() - 1, Ordering::SeqCst);
+    NOW.fetch_add(LEASE.as_secs() - 30, Ordering::SeqCst);
     let late = connector.connect(&node).await.unwrap();
     assert_eq!((late.lane(), late.is_usable()), (SessionLane::K, true));
-    assert_eq!(echo.challenges.lock().unwrap()[1].max_age_s, 1);
+    assert_eq!(echo.challenges.lock().unwrap()[1].max_age_s, 30);
+    NOW.fetch_add(29, Ordering::SeqCst);
+    assert!(late.is_usable());
     NOW.fetch_add(1, Ordering::SeqCst);
     assert!(!late.is_usable(), "300 s after the report was asked for");
     // Nor does anything build on it any more, though the node would sign.

@@ -1,22 +1,18 @@
 //! Nodes on loopback: an honest one with a lane behind real HTTP, and ones
 //! that answer the challenge with whatever a test wants.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use bastide_attestation::binding::session_message;
 use bastide_attestation::{
     ATTEST_PATH, AttestAnswer, AttestRequest, Attester, Binder, ENVELOPE_MEDIA_TYPE, Evidence, Lane,
     Omission, REQUEST_MEDIA_TYPE, SessionSignature, StatementDigest,
 };
 use bastide_attested_tls::{
-    AcceptError, EnclaveFacts, LaneLimits, LaneM, NodeAddress, Protocol, ServerIdentity, ServerStream,
-    SessionBinding,
+    AcceptError, LaneLimits, LaneM, NodeAddress, Protocol, ServerIdentity, ServerStream, SessionBinding,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -29,7 +25,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::doubles::{BlankAttester, facts};
 
@@ -101,8 +96,9 @@ pub(crate) struct Echo(Arc<EchoState>);
 pub(crate) struct EchoState {
     lane: LaneM,
     /// Signs for statements that it made, where that was asked for.
-    session_key: Option<Ed25519KeyPair>,
-    stated: Mutex<HashMap<StatementDigest, Instant>>,
+    has_lane_k: bool,
+    /// The first statement that it made.
+    stated: OnceLock<StatementDigest>,
     pub(crate) challenges: Mutex<Vec<AttestRequest>>,
     /// Requests that were answered, and those that came on a session without evidence.
     pub(crate) answered: AtomicUsize,
@@ -110,7 +106,7 @@ pub(crate) struct EchoState {
     pub(crate) sessions: AtomicUsize,
     /// What is done to an answer before it is sent.
     pub(crate) change: Mutex<Option<Change>>,
-    /// Signs for the statement it made last, whether it was asked to or not.
+    /// Signs for the first statement it made, whether it was asked to or not.
     pub(crate) always_signs: AtomicBool,
     /// Answers 403 to this many requests though their session is attested.
     pub(crate) forget: AtomicUsize,
@@ -131,25 +127,19 @@ impl Deref for Echo {
 
 impl Echo {
     pub(crate) fn of(lane: LaneM) -> Self {
-        Self::with(lane, None)
+        Self::with(lane, false)
     }
 
     /// A node with both lanes.
     pub(crate) fn both_lanes() -> Self {
-        let key = Ed25519KeyPair::generate().unwrap();
-        let facts = EnclaveFacts {
-            session_key: key.public_key().as_ref().try_into().unwrap(),
-            ..facts()
-        };
-        let lane = LaneM::start(Arc::new(BlankAttester), facts, LaneLimits::default()).unwrap();
-        Self::with(lane, Some(key))
+        Self::with(lane(), true)
     }
 
-    fn with(lane: LaneM, session_key: Option<Ed25519KeyPair>) -> Self {
+    fn with(lane: LaneM, has_lane_k: bool) -> Self {
         Self(Arc::new(EchoState {
             lane,
-            session_key,
-            stated: Mutex::default(),
+            has_lane_k,
+            stated: OnceLock::new(),
             challenges: Mutex::default(),
             answered: AtomicUsize::new(0),
             unattested: AtomicUsize::new(0),
@@ -180,31 +170,24 @@ impl Echo {
     async fn attest(&self, request: &AttestRequest, binding: &SessionBinding) -> Vec<u8> {
         let binder = binding.binder(&request.nonce);
         if self.always_signs.load(Ordering::SeqCst) {
-            let known = *self.stated.lock().unwrap().keys().next().unwrap();
-            return self.sign(&binder, &known);
+            let asked = AttestRequest {
+                lane: Lane::K,
+                max_age_s: AttestRequest::MAX_AGE_S,
+                known: self.stated.get().copied(),
+                ..*request
+            };
+            let signed = self.lane.sign(&asked, &binder).unwrap();
+            return AttestAnswer::encode_session(&signed.signature);
         }
-        if let (Some(_), Some(known)) = (&self.session_key, request.known)
-            && request.lane != Lane::M
-            && let Some(stated) = self.stated.lock().unwrap().get(&known).copied()
-            && stated.elapsed() <= Duration::from_secs(request.max_age_s.into())
+        if self.has_lane_k
+            && let Some(signed) = self.lane.sign(request, &binder)
         {
-            return self.sign(&binder, &known);
+            return AttestAnswer::encode_session(&signed.signature);
         }
-        let began = Instant::now();
         let attested = self.lane.attest(binder).await.unwrap();
-        let mut stated = self.stated.lock().unwrap();
-        let omitted = Omission {
-            endorsements: request.known.is_some_and(|known| stated.contains_key(&known)),
-            gpu: false,
-        };
-        stated.insert(attested.statement_digest, began);
+        self.stated.get_or_init(|| attested.statement_digest);
+        let omitted = self.lane.omission(request.known.as_ref(), &attested.evidence);
         attested.evidence.encode_without(omitted)
-    }
-
-    fn sign(&self, binder: &Binder, statement: &StatementDigest) -> Vec<u8> {
-        let key = self.session_key.as_ref().unwrap();
-        let signature = key.sign(&session_message(binder, statement));
-        AttestAnswer::encode_session(&SessionSignature::new(signature.as_ref().try_into().unwrap()))
     }
 
     async fn answer(

@@ -67,8 +67,8 @@ fn stages(text: &str) -> Result<Stages, String> {
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 A credential is for one life of one guest: REPORT_ID and model are taken from the evidence, and the
-enclave's peers compare them with what it proves on the link. The TLS key is the one that the enclave
-has on links. Without an accepted verdict nothing is signed.
+enclave's peers compare them with what it proves on the link. The TLS key is the one that it has on
+links. Without an accepted verdict nothing is signed.
 
 Examples:
   bastide credential issue --evidence evidence.cmw --policy ours.toml --key owner.key \\

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attested_tls::NodeAddress;
+use bastide_attested_tls::{Carrier, NodeAddress};
 use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ use crate::file;
 use crate::gate::Gate;
 use crate::ledger::{LedgerArgs, Recorder};
 use crate::policy_source::{self, PolicyArgs};
-use crate::proxy::{Pool, Server, Service, loopback};
+use crate::proxy::{Answers, Pool, SealedGate, SealedService, Server, Service, loopback};
 
 /// A node that swallows packets must not keep the proxy from listening.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -35,6 +35,7 @@ Examples:
   bastide proxy https://node.example --policy ours.toml
   export OPENAI_BASE_URL=http://127.0.0.1:4181/v1 OPENAI_API_KEY=unused
   bastide proxy https://one.example https://two.example --listen 127.0.0.1:0 --ready-file ready.json
+  bastide proxy --sealed --relay http://relay.example https://node.example --policy ours.toml
 
 {}", exit::HELP))]
 pub(crate) struct Arguments {
@@ -43,6 +44,12 @@ pub(crate) struct Arguments {
     nodes: Vec<NodeAddress>,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// Seal each request to a key that the node attests, instead of a session that it attests
+    #[arg(long)]
+    sealed: bool,
+    /// Hand sealed requests to this relay, so that the node doesn't learn this machine's address
+    #[arg(long, value_name = "URL", requires = "sealed")]
+    relay: Option<Carrier>,
     /// Where to listen; loopback only, port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4181")]
     listen: SocketAddr,
@@ -68,13 +75,37 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
     }
     let policy = policy_source::load(&arguments.policy)?;
     let ledger = Recorder::start(&arguments.ledger, console);
+    let (console, tasks) = (*console, TaskTracker::new());
+    let (nodes, save) = (arguments.nodes.clone(), arguments.save.clone());
+    if arguments.sealed {
+        if arguments.relay.is_some() && nodes.len() > 1 {
+            return Err(
+                Fault::usage("proxy.relay_nodes", "a relay passes requests on to one node")
+                    .with_remedy("name the node that is behind the relay, and no other"),
+            );
+        }
+        let allow = arguments.policy.allow_simulated;
+        let gate = SealedGate::new(policy, allow, nodes, arguments.relay.as_ref(), console)?;
+        let gate = gate.with_ledger(ledger.clone());
+        let service = Arc::new(SealedService::new(gate, save, console, tasks.clone()));
+        let served = block_on(serve(arguments, service, tasks, console));
+        ledger.finish();
+        return served;
+    }
     let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
-    let served = block_on(serve(arguments, gate, *console));
+    let pool = Pool::new(gate, nodes, console);
+    let service = Arc::new(Service::new(pool, save, console, tasks.clone()));
+    let served = block_on(serve(arguments, service, tasks, console));
     ledger.finish();
     served
 }
 
-async fn serve(arguments: Arguments, gate: Gate, console: Console) -> Result<u8, Fault> {
+async fn serve<S: Answers>(
+    arguments: Arguments,
+    service: Arc<S>,
+    tasks: TaskTracker,
+    console: Console,
+) -> Result<u8, Fault> {
     let unusable = |error: std::io::Error| {
         Fault::usage(
             "proxy.listen",
@@ -84,16 +115,13 @@ async fn serve(arguments: Arguments, gate: Gate, console: Console) -> Result<u8,
     };
     let listener = TcpListener::bind(arguments.listen).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
-    let tasks = TaskTracker::new();
-    let pool = Pool::new(gate, arguments.nodes, console);
-    let service = Arc::new(Service::new(pool, arguments.save, console, tasks.clone()));
     let stop = CancellationToken::new();
     let signals = stop_on_signals(stop.clone(), console)?;
 
     // Verified before the first client asks; if it takes too long, meanwhile.
     let warming = tokio::spawn({
         let service = Arc::clone(&service);
-        async move { service.pool().warm_up().await }
+        async move { service.warm_up().await }
     });
     tokio::select! {
         _ = tokio::time::timeout(WARM_UP, async { let _ = warming.await; }) => {}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bastide_attestation::Verdict;
 use bastide_attested_tls::PooledConnection;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
@@ -22,15 +23,15 @@ use crate::conversation::SILENCE;
 use crate::receipt_check::{self, Bodies, ReceiptFault};
 use crate::saved::{self, Kept};
 
-const RECEIPT: &str = "x-bastide-receipt";
-const RECEIPT_SALT: &str = "x-bastide-receipt-salt";
+pub(super) const RECEIPT: &str = "x-bastide-receipt";
+pub(super) const RECEIPT_SALT: &str = "x-bastide-receipt-salt";
 /// How long the event that explains a cut has to get out.
-const BEFORE_CUT: Duration = Duration::from_millis(100);
+pub(super) const BEFORE_CUT: Duration = Duration::from_millis(100);
 /// Pieces that may wait for a slow client.
-const PIECES: usize = 16;
+pub(super) const PIECES: usize = 16;
 
 /// Body of an answer to a local client.
-pub(super) type AnswerBody = Either<Full<Bytes>, Pieces>;
+pub(crate) type AnswerBody = Either<Full<Bytes>, Pieces>;
 
 /// A request that a node has begun to answer. Dropping it, with the answer's
 /// body, ends the connection or the stream.
@@ -48,19 +49,25 @@ pub(super) struct Exchange {
 /// The answer was cut: its client must not take it for complete.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was cut")]
-pub(super) struct Cut;
+pub(crate) struct Cut;
 
 /// What a body is made of.
-enum Piece {
+pub(super) enum Piece {
     Data(Bytes),
     /// The end. A body that ends without it was cut.
     End,
 }
 
 /// A body that comes in pieces, or is cut.
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     pieces: mpsc::Receiver<Piece>,
     ended: bool,
+}
+
+impl Pieces {
+    pub(super) const fn new(pieces: mpsc::Receiver<Piece>) -> Self {
+        Self { pieces, ended: false }
+    }
 }
 
 impl Body for Pieces {
@@ -104,7 +111,7 @@ pub(super) async fn relay(
         let (sender, pieces) = mpsc::channel(PIECES);
         let tasks = exchange.service.tasks().clone();
         tasks.spawn(stream(exchange, body, sender));
-        let pieces = Pieces { pieces, ended: false };
+        let pieces = Pieces::new(pieces);
         return Ok(with(head.status, headers, Either::Right(pieces)));
     }
     let body = read_whole(body).await?;
@@ -125,7 +132,7 @@ pub(super) async fn relay(
     Ok(with(head.status, headers, Either::Left(Full::new(body))))
 }
 
-fn with(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<AnswerBody> {
+pub(super) fn with(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<AnswerBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -134,7 +141,7 @@ fn with(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<An
 
 /// Whether a client takes an answer with this status for a completion: any
 /// success counts for it, not only 200.
-fn owes_receipt(route: Route, status: StatusCode) -> bool {
+pub(super) fn owes_receipt(route: Route, status: StatusCode) -> bool {
     route == Route::Completion && status.is_success()
 }
 
@@ -144,7 +151,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
-fn unvouched(fault: &ReceiptFault) -> ApiError {
+pub(super) fn unvouched(fault: &ReceiptFault) -> ApiError {
     ApiError::new(
         StatusCode::BAD_GATEWAY,
         fault.code(),
@@ -162,11 +169,11 @@ async fn read_whole(body: Incoming) -> Result<Bytes, ApiError> {
     }
 }
 
-fn stream_error(fault: &StreamFault) -> ApiError {
+pub(super) fn stream_error(fault: &StreamFault) -> ApiError {
     ApiError::new(StatusCode::BAD_GATEWAY, fault.code(), fault.to_string())
 }
 
-fn silent() -> ApiError {
+pub(super) fn silent() -> ApiError {
     let message = format!(
         "the node was silent for {} s in the middle of its answer",
         SILENCE.as_secs()
@@ -191,14 +198,7 @@ impl Exchange {
     }
 
     fn verdict(&self) -> String {
-        let verdict = &self.connection.result().verdict;
-        let word = if verdict.simulated {
-            "accepted-simulated"
-        } else {
-            "accepted"
-        };
-        let digest = verdict.policy_digest.get(..16).unwrap_or_default();
-        format!("{word}; policy={}; digest={digest}", verdict.policy)
+        verdict_text(&self.connection.result().verdict)
     }
 
     /// Verifies the receipt of this exchange, and keeps the answer where that was asked for.
@@ -242,6 +242,17 @@ impl Exchange {
         drop(self.turn);
         self.connection.done();
     }
+}
+
+/// Value of the header that says what stands behind an answer.
+pub(super) fn verdict_text(verdict: &Verdict) -> String {
+    let word = if verdict.simulated {
+        "accepted-simulated"
+    } else {
+        "accepted"
+    };
+    let digest = verdict.policy_digest.get(..16).unwrap_or_default();
+    format!("{word}; policy={}; digest={digest}", verdict.policy)
 }
 
 /// Passes a stream on until it is complete or cut. Ends when the client goes away.

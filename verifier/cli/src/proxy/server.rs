@@ -7,15 +7,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::service::Service;
+use super::relay::AnswerBody;
 use super::write_limit::WriteLimit;
 
 const MAX_CONNECTIONS: usize = 256;
@@ -34,17 +36,29 @@ pub(crate) fn loopback(address: SocketAddr) -> bool {
     address.ip().is_loopback()
 }
 
+/// What answers local clients.
+pub(crate) trait Answers: Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send;
+
+    /// Tries the nodes once and reports.
+    fn warm_up(&self) -> impl Future<Output = ()> + Send;
+}
+
 /// A bound socket and what answers on it.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct Server<S> {
     listener: TcpListener,
-    service: Arc<Service>,
+    service: Arc<S>,
     tasks: TaskTracker,
 }
 
-impl Server {
+impl<S: Answers> Server<S> {
     /// Takes a bound socket. `tasks` is what the service spawns into.
-    pub(crate) const fn new(listener: TcpListener, service: Arc<Service>, tasks: TaskTracker) -> Self {
+    pub(crate) const fn new(listener: TcpListener, service: Arc<S>, tasks: TaskTracker) -> Self {
         Self {
             listener,
             service,
@@ -81,7 +95,7 @@ impl Server {
     }
 }
 
-async fn serve(socket: TcpStream, service: Arc<Service>, stop: CancellationToken) {
+async fn serve<S: Answers>(socket: TcpStream, service: Arc<S>, stop: CancellationToken) {
     let _ = socket.set_nodelay(true);
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);

@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::origin;
 use super::pool::{NoAnswer, Pool};
 use super::relay::{AnswerBody, Exchange, relay};
+use super::server::Answers;
 use crate::console::Console;
 use crate::conversation::{COMPLETIONS, MODELS, request as node_request};
 
@@ -25,7 +26,7 @@ use crate::conversation::{COMPLETIONS, MODELS, request as node_request};
 const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests that are answered at the same time.
-const MAX_REQUESTS: usize = 64;
+pub(super) const MAX_REQUESTS: usize = 64;
 
 /// What answers requests.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Service {
     }
 
     /// The connections.
-    pub(crate) const fn pool(&self) -> &Pool {
+    pub(super) const fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -72,10 +73,12 @@ impl Service {
     pub(super) const fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
+}
 
-    /// Answers a request. Dropping the future closes the connection to the
-    /// node, or the stream on it, which tells it to stop.
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+impl Answers for Service {
+    /// Dropping the future closes the connection to the node, or the stream on
+    /// it, which tells it to stop.
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let answered = Arc::clone(&self).forward(number, request).await;
@@ -97,6 +100,12 @@ impl Service {
         response
     }
 
+    async fn warm_up(&self) {
+        self.pool.warm_up().await;
+    }
+}
+
+impl Service {
     /// A line for `--verbose`: numbers and codes only.
     pub(super) fn log(&self, number: u64, text: &str) {
         self.console.detail(&format!("request {number}: {text}"));
@@ -173,7 +182,7 @@ fn send_error(error: &PoolError) -> ApiError {
     }
 }
 
-fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
+pub(super) fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
     let (route, wanted) = match path {
         MODELS => (Route::Models, Method::GET),
         COMPLETIONS => (Route::Completion, Method::POST),
@@ -198,7 +207,7 @@ fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
 }
 
 /// The exact bytes of a body: they are forwarded and committed to as they are.
-async fn read(body: Incoming) -> Result<Bytes, ApiError> {
+pub(super) async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     let body = Limited::new(body, MAX_REQUEST_BYTES).collect();
     match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
