@@ -287,10 +287,10 @@ proptest! {
 
     /// An end opens only on exactly the HELLO, EVIDENCE and CONFIRM that its peer
     /// sent, and the peer accepted its evidence. (OPEN is empty: what it rests on
-    /// is these, and TLS.)
+    /// is these, and TLS, as does all that follows it.)
     #[test]
     fn whatever_is_done_to_frames_nobody_opens_on_other_bytes_than_the_peer_sent(
-        attacks in prop::collection::vec((0_usize..2, 0_usize..5, attack()), 1..4),
+        attacks in prop::collection::vec((0_usize..2, 0_usize..4, attack()), 1..4),
         schedule in prop::collection::vec(any::<u16>(), 0..120),
     ) {
         let mut world = World::new(attacks);
