@@ -109,24 +109,21 @@ fn with_a_good_node_the_first_bytes_after_the_attest_exchange_are_the_prompts() 
         .filter(|record| record.content_type == APPLICATION_DATA)
         .collect();
     // The server's encrypted handshake comes first; the client's Finished, its
-    // attest request, then the evidence, and only then anything else.
-    let from_client: Vec<usize> = application
+    // attest request (with HTTP/2's settings and headers before it), then the
+    // evidence, and only then anything else.
+    let prompt = application
         .iter()
-        .enumerate()
-        .filter(|(_, record)| record.direction == Direction::ToNode)
-        .map(|(at, _)| at)
-        .collect();
-    let (attest, prompt) = (from_client[1], from_client[2]);
-    assert!(
-        application[attest].length < 420,
-        "attest request of {} bytes",
-        application[attest].length
-    );
-    assert!(
-        application[prompt].length > 420,
-        "prompt of {} bytes",
-        application[prompt].length
-    );
+        .position(|record| record.direction == Direction::ToNode && record.length > 420)
+        .expect("a record that could hold the prompt");
+    let attest = application
+        .iter()
+        .position(|record| record.direction == Direction::ToNode)
+        .expect("the client's Finished");
+    let before = application[attest..prompt]
+        .iter()
+        .filter(|record| record.direction == Direction::ToNode);
+    let before: usize = before.map(|record| record.length).sum();
+    assert!(before < 1000, "{before} bytes of the client's before its prompt");
     let evidence: usize = application[attest..prompt]
         .iter()
         .filter(|record| record.direction == Direction::ToClient)

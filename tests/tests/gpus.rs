@@ -139,8 +139,8 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 fn without_simulated_root() -> String {
     let text = shipped::DEVELOPMENT;
     let (before, rest) = text.split_once("[[roots.gpu_extra]]").unwrap();
-    let (_, after) = rest.split_once("\n[snp]\n").unwrap();
-    format!("{before}\n[snp]\n{after}")
+    let (_, after) = rest.split_once("\n[session]\n").unwrap();
+    format!("{before}\n[session]\n{after}")
 }
 
 /// For machines without GPUs.

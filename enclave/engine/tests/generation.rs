@@ -10,7 +10,7 @@ use bastide_engine::{
     ChatMessage, FinishReason, GenerateError, LoadOptions, Model, Role, SamplingParams, TemplateError,
 };
 use proptest::prelude::*;
-use random_model::{END, SMALL};
+use random_model::{END, SMALL, Shape};
 
 fn model() -> &'static Arc<Model> {
     static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
@@ -49,9 +49,21 @@ fn message(role: Role, content: &str) -> ChatMessage {
 
 #[test]
 fn a_long_prompt_can_be_called_off_between_its_parts_and_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let shape = Shape {
+        positions: 320,
+        ..SMALL
+    };
+    random_model::write(dir.path(), &shape, 5);
+    let model = Arc::new(Model::load(dir.path(), &LoadOptions::default()).unwrap());
     let prompt: Vec<u32> = (0..300).map(|at| at % 50).collect();
-    let whole = run(&prompt, params(1, 4));
-    let mut generation = model().generate(&prompt, params(1, 4)).unwrap();
+    let mut generation = model.generate(&prompt, params(1, 4)).unwrap();
+    let mut text = String::new();
+    while let Some(step) = generation.next().unwrap() {
+        text.push_str(&step.text);
+    }
+    let whole = (text, generation.finish(), generation.usage().completion_tokens);
+    let mut generation = model.generate(&prompt, params(1, 4)).unwrap();
     for parts in 0..3 {
         // Once before the prompt, and once before each of its three parts.
         let mut asked = 0;

@@ -2,6 +2,8 @@
 //! one address and what becomes of the others, peers that are slow on purpose,
 //! shares of the queue, and a thousand connections.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bastide_enclave::Limits;
@@ -125,20 +127,37 @@ async fn a_client_with_many_requests_does_not_keep_another_from_its_turn() {
         ..by_address(|_| {})
     })
     .await;
-    let long = json!({"temperature": 2, "seed": 3, "max_tokens": 900});
     let mut client = node.connect_from(HERE).await;
-    let mut clients = Vec::new();
-    for _ in 0..8 {
-        clients.push(node.connect_from(THERE).await);
+    let enough = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut greedy = Vec::new();
+    // Eight for seven places, each of which asks again at once: the queue is full
+    // whenever anybody looks.
+    for seed in 0..8 {
+        let mut client = node.connect_from(THERE).await;
+        let (enough, answered) = (Arc::clone(&enough), Arc::clone(&answered));
+        greedy.push(tokio::spawn(async move {
+            let more = json!({"temperature": 2, "seed": seed, "max_tokens": 900});
+            let request = ask("Tell me a story", &more);
+            let (mut displaced, mut overloaded) = (0, 0);
+            while !enough.load(Ordering::SeqCst) {
+                let answer = client.chat(&request).await;
+                match (answer.status, answer.headers.get("retry-after").is_some()) {
+                    (200, _) => drop(answered.fetch_add(1, Ordering::SeqCst)),
+                    (429, true) => {
+                        assert_eq!(answer.code(), "share_taken");
+                        displaced += 1;
+                    }
+                    (503, true) => {
+                        assert_eq!(answer.code(), "overloaded");
+                        overloaded += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            (displaced, overloaded)
+        }));
     }
-    let greedy: Vec<_> = clients
-        .into_iter()
-        .map(|mut client| {
-            let request = ask("Tell me a story", &long);
-            tokio::spawn(async move { client.chat(&request).await })
-        })
-        .collect();
-    // One is computed, six wait, one was refused.
     let started = Instant::now();
     while refusals(&node, "queue").await < 1 {
         assert!(
@@ -147,31 +166,27 @@ async fn a_client_with_many_requests_does_not_keep_another_from_its_turn() {
         );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let answer = client
-        .chat(&ask("What is attestation?", &json!({"max_tokens": 4})))
-        .await;
-    assert_eq!(answer.status, 200, "{}", answer.code());
-    let under_way = greedy.iter().filter(|task| !task.is_finished()).count();
-    assert!(under_way >= 3, "only {under_way} of the others were behind it");
-    assert_eq!(refusals(&node, "queue_share").await, 1);
-    let (mut answered, mut displaced, mut overloaded) = (0, 0, 0);
-    for task in greedy {
-        let answer = task.await.unwrap();
-        match (answer.status, answer.headers.get("retry-after").is_some()) {
-            (200, _) => answered += 1,
-            (429, true) => {
-                assert_eq!(answer.code(), "share_taken");
-                displaced += 1;
-            }
-            (503, true) => {
-                assert_eq!(answer.code(), "overloaded");
-                overloaded += 1;
-            }
-            other => panic!("{other:?}"),
-        }
+    for _ in 0..10 {
+        let before = answered.load(Ordering::SeqCst);
+        let answer = client
+            .chat(&ask("What is attestation?", &json!({"max_tokens": 4})))
+            .await;
+        let passed = answered.load(Ordering::SeqCst) - before;
+        assert_eq!(answer.status, 200, "{}", answer.code());
+        // The one that was being computed, one that may have begun meanwhile, and
+        // what is noticed while this answer is on its way.
+        assert!(passed < 6, "{passed} of the others' came first");
     }
-    assert_eq!((answered, displaced, overloaded), (6, 1, 1));
-    assert_eq!(refusals(&node, "queue").await, 1);
+    enough.store(true, Ordering::SeqCst);
+    let (mut displaced, mut overloaded) = (0, 0);
+    for task in greedy {
+        let (gave_way, refused) = task.await.unwrap();
+        displaced += gave_way;
+        overloaded += refused;
+    }
+    assert!(displaced >= 1, "nobody gave way");
+    assert_eq!(refusals(&node, "queue_share").await, displaced);
+    assert_eq!(refusals(&node, "queue").await, overloaded);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,10 @@
 //! simulator, over real sockets. It answers the list of models, which needs no
 //! receipt; completions go through a whole enclave in the end-to-end tests.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +16,7 @@ use bastide_attestation::{
 };
 use bastide_attested_tls::{EnclaveFacts, LaneLimits, LaneM, Protocol, ServerIdentity, SessionKey};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
+use bastide_verifier::shipped;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -139,12 +142,27 @@ fn ask(socket: &mut TcpStream, host: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
+/// The shipped development policy, for machines without GPUs.
+fn without_gpus(folder: &Path) -> String {
+    let mut policy: toml::Table = shipped::DEVELOPMENT.parse().unwrap();
+    assert!(policy.remove("gpu").is_some(), "the policy has a [gpu] section");
+    let roots = policy["roots"].as_table_mut().unwrap();
+    roots.remove("gpu_extra");
+    let ignored = policy["ignore"].as_array_mut().unwrap();
+    ignored.retain(|check| !check.as_str().unwrap().starts_with("gpu."));
+    let path = folder.join("without-gpus.toml");
+    fs::write(&path, toml::to_string(&policy).unwrap()).unwrap();
+    path.display().to_string()
+}
+
 #[test]
 fn requests_of_several_clients_share_one_attested_connection() {
     const CLIENTS: usize = 8;
     const EACH: usize = 5;
     let node = Node::start();
-    let proxy = Proxy::start_with(&[&node.address], &["--allow-simulated"]);
+    let folder = tempfile::tempdir().unwrap();
+    let policy = without_gpus(folder.path());
+    let proxy = Proxy::start_with(&[&node.address], &["--allow-simulated", "--policy", &policy]);
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
@@ -174,7 +192,9 @@ fn requests_of_several_clients_share_one_attested_connection() {
 #[test]
 fn simulated_hardware_without_permission_gets_no_request() {
     let node = Node::start();
-    let proxy = Proxy::start_with(&[&node.address], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let policy = without_gpus(folder.path());
+    let proxy = Proxy::start_with(&[&node.address], &["--policy", &policy]);
     for _ in 0..3 {
         let answer = ask(&mut TcpStream::connect(proxy.listen()).unwrap(), proxy.listen());
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

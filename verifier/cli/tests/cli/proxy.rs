@@ -28,14 +28,12 @@ impl Proxy {
         let mut child = bastide()
             .arg("proxy")
             .args(nodes)
-            .args([
-                "--policy",
-                "development",
-                "--listen",
-                "127.0.0.1:0",
-                "-v",
-                "--ready-file",
-            ])
+            .args(if more.contains(&"--policy") {
+                &[][..]
+            } else {
+                &["--policy", "development"]
+            })
+            .args(["--listen", "127.0.0.1:0", "-v", "--ready-file"])
             .arg(&ready)
             .args(more)
             .stdout(Stdio::piped())
