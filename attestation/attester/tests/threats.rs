@@ -90,8 +90,8 @@ fn t11_a_second_user_in_the_guest_gets_eacces() {
     } else {
         // Only root can become another user. Without it, what is left is that a
         // mode which excludes this user stops the product, too.
-        fs::set_permissions(folder.path().join("sev-guest"), fs::Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(folder.path().join("report"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(folder.path().join("sev-guest"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(folder.path().join("report"), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let output = child.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
