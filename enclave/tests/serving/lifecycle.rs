@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bastide_attestation::{Attestation, Attester, AttesterError, StatementBytes, UnixTime};
-use bastide_attested_tls::HttpVersions;
+use bastide_attested_tls::{HttpVersions, PoolError, SendError};
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_enclave::Limits;
 use bastide_enclave::startup::Ended;
@@ -111,7 +111,9 @@ async fn a_lease_that_ends_closes_the_connection() {
 }
 
 /// GOAWAY, `connection: close` and 403 are all the same to whoever asks: the
-/// next request goes over a connection that is attested anew.
+/// next request goes over a connection that is attested anew. The lease here is one
+/// that the client doesn't know of, so that a close can cross a request: then nobody
+/// says what became of it, and whoever asked is told so and asks again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_goes_on_over_new_connections_when_leases_end() {
     for http in [HttpVersions::Any, HttpVersions::Http1] {
@@ -121,14 +123,21 @@ async fn a_pool_goes_on_over_new_connections_when_leases_end() {
         })
         .await;
         let pool = node.pool(http);
+        let mut answered = 0;
         for _ in 0..40 {
             let request = Request::get("/v1/models").body(Full::new(Bytes::new())).unwrap();
-            let (connection, response) = pool.send(request).await.unwrap();
+            let (connection, response) = match pool.send(request).await {
+                Err(PoolError::Send(error)) if matches!(*error, SendError::Interrupted(_)) => continue,
+                sent => sent.unwrap(),
+            };
+            answered += 1;
             assert_eq!(response.status(), 200);
             response.into_body().collect().await.unwrap();
             connection.done();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // One in eight asks meets a lease's end, and few of those cross it.
+        assert!(answered > 30, "{answered} of 40 were answered over {http:?}");
     }
 }
 
