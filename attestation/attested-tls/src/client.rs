@@ -24,6 +24,7 @@ use tokio_rustls::TlsConnector;
 
 pub use connection::{AttestedConnection, SendError};
 pub use epochs::{EPOCH_LIFE, EpochCache};
+pub(crate) use error::reason;
 pub use error::{ConnectError, State};
 pub use judge::{SessionAttestation, SessionLane};
 pub use lease::{LEASE, RENEW_AFTER};

@@ -27,17 +27,7 @@ pub(super) async fn evidence(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, ApiError> {
     let node = &session.node;
-    if node.life.is_draining() {
-        return Err(ApiError::Draining);
-    }
-    session.admit_attest()?;
-    require_type(request.headers(), REQUEST_MEDIA_TYPE)?;
-    let read = body::read(request.into_body(), ATTEST_BODY_BYTES);
-    let bytes = timeout(node.limits.attest, read)
-        .await
-        .map_err(|_| ApiError::BodyTimeout)??;
-    node.require_gpus()?;
-    let request = AttestRequest::decode(&bytes).map_err(|_| ApiError::AttestMalformed)?;
+    let request = challenge(session, request).await?;
     let binder = session.binding.binder(&request.nonce);
     let envelope = if let Some(signed) = node.lane.sign(&request, &binder) {
         session.attested(
@@ -61,6 +51,48 @@ pub(super) async fn evidence(
     ))
 }
 
+/// Reads a challenge, where one may be answered now. It counts against the
+/// connection's and the client's shares before anything of it is read.
+///
+/// # Errors
+/// [`ApiError`], also while GPUs that are needed aren't attested.
+pub(super) async fn challenge(
+    session: &Session,
+    request: Request<Incoming>,
+) -> Result<AttestRequest, ApiError> {
+    let node = &session.node;
+    if node.life.is_draining() {
+        return Err(ApiError::Draining);
+    }
+    session.admit_attest()?;
+    require_type(request.headers(), REQUEST_MEDIA_TYPE)?;
+    let read = body::read(request.into_body(), ATTEST_BODY_BYTES);
+    let bytes = timeout(node.limits.attest, read)
+        .await
+        .map_err(|_| ApiError::BodyTimeout)??;
+    node.require_gpus()?;
+    AttestRequest::decode(&bytes).map_err(|_| ApiError::AttestMalformed)
+}
+
+/// What a client is told when the lane gave no report.
+pub(super) fn no_report(error: &LaneError) -> ApiError {
+    ops!(WARN, "attest.failed", code = error.code());
+    match error {
+        LaneError::Busy | LaneError::TimedOut { .. } => ApiError::AttestBusy,
+        LaneError::Gpus { .. } => ApiError::GpusUnavailable,
+        _ => ApiError::AttestFailed,
+    }
+}
+
+/// What a client is told when something happened while its report was made: the
+/// statement is over, and there may be another at once.
+pub(super) fn overtaken(error: ApiError) -> ApiError {
+    match error {
+        ApiError::AttestationRequired => ApiError::AttestBusy,
+        other => other,
+    }
+}
+
 /// A fresh report that is still true when it has come.
 async fn report(node: &Node, request: &AttestRequest, binder: Binder) -> Result<Attested, ApiError> {
     let attested = one_report(node, request, binder).await?;
@@ -71,11 +103,7 @@ async fn report(node: &Node, request: &AttestRequest, binder: Binder) -> Result<
     // more, if that makes sense.
     node.require_gpus()?;
     let attested = one_report(node, request, binder).await?;
-    node.require_current(attested.standing)
-        .map_err(|error| match error {
-            ApiError::AttestationRequired => ApiError::AttestBusy,
-            other => other,
-        })?;
+    node.require_current(attested.standing).map_err(overtaken)?;
     Ok(attested)
 }
 
@@ -84,12 +112,5 @@ async fn one_report(node: &Node, request: &AttestRequest, binder: Binder) -> Res
         GpuFreshness::Current => node.lane.attest(binder).await,
         GpuFreshness::Strict => node.lane.attest_strictly(binder).await,
     };
-    attested.map_err(|error| {
-        ops!(WARN, "attest.failed", code = error.code());
-        match error {
-            LaneError::Busy | LaneError::TimedOut { .. } => ApiError::AttestBusy,
-            LaneError::Gpus { .. } => ApiError::GpusUnavailable,
-            _ => ApiError::AttestFailed,
-        }
-    })
+    attested.map_err(|error| no_report(&error))
 }

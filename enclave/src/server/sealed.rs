@@ -13,10 +13,8 @@ use bastide_attestation::sealed::{
     Field, ResponseHead, SEALED_REQUEST_TYPE, STATEMENT_FIELD, SealedFormatError, SealedKeyAnswer,
     SealedRequest, padded_request_bytes, response_content, response_end,
 };
-use bastide_attestation::{
-    AttestRequest, ENVELOPE_MEDIA_TYPE, EpochStatement, REQUEST_MEDIA_TYPE, StatementDigest,
-};
-use bastide_attested_tls::{AnswerSealer, LaneError, OpenError};
+use bastide_attestation::{ENVELOPE_MEDIA_TYPE, EpochStatement, StatementDigest};
+use bastide_attested_tls::{AnswerSealer, OpenError};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -25,16 +23,15 @@ use hyper::{Request, Response};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::attest;
 use super::body::{self, AnswerBody, Part};
 use super::chat::{self, Grounds};
-use super::limits::ATTEST_BODY_BYTES;
 use super::route::{self, require_type, with_type};
 use super::session::Session;
 use super::{LONGEST_LEASE, Node};
 use crate::api::ApiError;
 use crate::metrics::Refusal;
 use crate::sealed::{Issue, Unsealed};
-use crate::telemetry::ops;
 
 const SEALED: HeaderValue = HeaderValue::from_static("message/ohttp-chunked-res");
 /// Tells relays to pass an answer on as it comes (draft-ietf-httpbis-incremental).
@@ -50,17 +47,7 @@ pub(super) async fn key(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, ApiError> {
     let node = &session.node;
-    if node.life.is_draining() {
-        return Err(ApiError::Draining);
-    }
-    session.admit_attest()?;
-    require_type(request.headers(), REQUEST_MEDIA_TYPE)?;
-    let read = body::read(request.into_body(), ATTEST_BODY_BYTES);
-    let bytes = timeout(node.limits.attest, read)
-        .await
-        .map_err(|_| ApiError::BodyTimeout)??;
-    let request = AttestRequest::decode(&bytes).map_err(|_| ApiError::AttestMalformed)?;
-    node.require_gpus()?;
+    let request = attest::challenge(session, request).await?;
     let keys = node.sealed.current().ok_or(ApiError::AttestFailed)?;
     // From before the report: what it says can't be older.
     let until = Instant::now() + node.limits.lease.min(LONGEST_LEASE);
@@ -69,19 +56,10 @@ pub(super) async fn key(
         .lane
         .attest_as(LeafType::SealedKey, binder)
         .await
-        .map_err(|error| {
-            ops!(WARN, "attest.failed", code = error.code());
-            match error {
-                LaneError::Busy | LaneError::TimedOut { .. } => ApiError::AttestBusy,
-                _ => ApiError::AttestFailed,
-            }
-        })?;
+        .map_err(|error| attest::no_report(&error))?;
     // Something happened while the report was made: its statement is over.
-    let changed = |error| match error {
-        ApiError::AttestationRequired => ApiError::AttestBusy,
-        other => other,
-    };
-    node.require_current(attested.standing).map_err(changed)?;
+    node.require_current(attested.standing)
+        .map_err(attest::overtaken)?;
     // Keys that were replaced meanwhile are not the statement's: ask again.
     let stated = EpochStatement::decode(&attested.evidence.statement).map_err(|_| ApiError::Internal)?;
     if stated.sealed_key != Some(keys.digest()) {

@@ -13,6 +13,7 @@ mod sealed;
 mod sealed_gate;
 mod server;
 mod service;
+mod vouching;
 mod write_limit;
 
 pub(crate) use pool::Pool;

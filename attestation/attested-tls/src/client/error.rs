@@ -126,7 +126,8 @@ pub enum ConnectError {
     },
 }
 
-fn reason(verdict: &Verdict) -> String {
+/// What an error says of evidence that was refused.
+pub(crate) fn reason(verdict: &Verdict) -> String {
     match (verdict.code, &verdict.reason) {
         (Some(code), Some(reason)) => format!(": {reason} ({code})"),
         (Some(code), None) => format!(" ({code})"),

@@ -6,6 +6,8 @@ use std::fmt;
 use bastide_attestation::link::{CloseCode, FrameError, FrameType, HelloError, NotAdmitted};
 use bastide_attestation::{EvidenceError, Verdict};
 
+use crate::client::reason;
+
 /// What a link waits for, or is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkState {
@@ -125,14 +127,6 @@ pub enum LinkEnd {
         /// What was wrong.
         reason: String,
     },
-}
-
-fn reason(verdict: &Verdict) -> String {
-    match (verdict.code, &verdict.reason) {
-        (Some(code), Some(reason)) => format!(": {reason} ({code})"),
-        (Some(code), None) => format!(" ({code})"),
-        (None, _) => String::new(),
-    }
 }
 
 impl LinkEnd {

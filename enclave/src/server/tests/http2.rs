@@ -1,24 +1,29 @@
 //! What is different over HTTP/2: requests run beside one another.
 
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioExecutor;
+use tokio::task::JoinHandle;
 
 use super::*;
+
+/// A client of a session, and the session's end.
+async fn over_http2(session: &Arc<Session>) -> (SendRequest<Full<Bytes>>, JoinHandle<()>) {
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let session = Arc::clone(session);
+    let serving = tokio::spawn(async move { connection::serve(&session, Protocol::Http2, server).await });
+    let (sender, client) = http2::handshake(TokioExecutor::new(), TokioIo::new(client))
+        .await
+        .unwrap();
+    tokio::spawn(client);
+    (sender, serving)
+}
 
 /// Over HTTP/2 requests can race the attest exchange; those that are too early
 /// are refused, and the connection takes no more.
 #[tokio::test]
 async fn over_http2_a_request_before_attestation_is_refused_and_ends_the_connection() {
     let session = pending(&node().await).await;
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    let serving = tokio::spawn({
-        let session = Arc::clone(&session);
-        async move { connection::serve(&session, Protocol::Http2, server).await }
-    });
-    let (mut sender, client) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
-            .await
-            .unwrap();
-    tokio::spawn(client);
+    let (mut sender, serving) = over_http2(&session).await;
     let ask = |path: &str, media_type: &str, body: Vec<u8>| {
         Request::post(format!("https://enclave.test{path}"))
             .header(CONTENT_TYPE, media_type)
@@ -46,16 +51,7 @@ async fn over_http2_a_request_before_attestation_is_refused_and_ends_the_connect
 #[tokio::test]
 async fn over_http2_requests_run_beside_one_another_until_the_lease_ends() {
     let session = pending(&node().await).await;
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    let serving = tokio::spawn({
-        let session = Arc::clone(&session);
-        async move { connection::serve(&session, Protocol::Http2, server).await }
-    });
-    let (mut sender, client) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
-            .await
-            .unwrap();
-    tokio::spawn(client);
+    let (mut sender, serving) = over_http2(&session).await;
     let attest = Request::post(format!("https://enclave.test{ATTEST_PATH}"))
         .header(CONTENT_TYPE, REQUEST_MEDIA_TYPE)
         .body(Full::new(Bytes::from(challenge(1))))

@@ -2,6 +2,7 @@
 //! complete only after its receipt was verified: whole answers wait for it, and
 //! streams hold back their end.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,15 +19,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::error::{ApiError, VERDICT};
 use super::service::{Route, Service};
+use super::vouching::{Answer, Grounds};
 use crate::answer_stream::{AnswerStream, MAX_ANSWER_BYTES, StreamFault, WholeStream};
 use crate::conversation::SILENCE;
-use crate::receipt_check::{self, Bodies, ReceiptFault};
-use crate::saved::{self, Kept};
+use crate::receipt_check::{self, ReceiptFault};
 
 pub(super) const RECEIPT: &str = "x-bastide-receipt";
 pub(super) const RECEIPT_SALT: &str = "x-bastide-receipt-salt";
 /// How long the event that explains a cut has to get out.
-pub(super) const BEFORE_CUT: Duration = Duration::from_millis(100);
+const BEFORE_CUT: Duration = Duration::from_millis(100);
 /// Pieces that may wait for a slow client.
 pub(super) const PIECES: usize = 16;
 
@@ -204,33 +205,31 @@ impl Exchange {
     /// Verifies the receipt of this exchange, and keeps the answer where that was asked for.
     fn vouch(&self, receipt: &str, salt: &str, response: &[u8]) -> Result<(), ReceiptFault> {
         let (receipt, salt) = receipt_check::decode(receipt, salt)?;
-        let bodies = Bodies {
-            salt: &salt,
-            request: &self.request,
-            response,
-        };
         // Beside a renewal, a request may have been answered under the new attestation.
         let renewed = self.connection.attestation_for(&receipt.claims().nonce);
         let attestation = renewed
             .as_deref()
             .unwrap_or_else(|| self.connection.attestation());
-        receipt_check::require(&receipt, attestation.result(), attestation.nonce(), &bodies)?;
-        let ledger = self.service.pool().ledger();
-        let (verdict, evidence) = (&attestation.result().verdict, attestation.evidence());
-        ledger.receipt(self.connection.node(), &receipt, &salt, verdict, evidence);
-        if let Some(folder) = self.service.save() {
-            let kept = Kept {
-                evidence: attestation.evidence(),
-                receipt: &receipt,
-                salt: &salt,
-                request: &self.request,
-                response,
-            };
-            // The answer counts all the same; that it was not kept must be seen.
-            if let Err(fault) = saved::keep(folder, &kept) {
-                self.service
-                    .warn(self.number, &format!("answer not kept: {}", fault.code));
-            }
+        let answer = Answer {
+            receipt,
+            salt,
+            request: &self.request,
+            response,
+        };
+        let grounds = Grounds {
+            node: self.connection.node(),
+            result: attestation.result(),
+            evidence: attestation.evidence(),
+            nonce: attestation.nonce(),
+        };
+        let kept = answer.vouch(
+            &grounds,
+            self.service.pool().ledger(),
+            self.service.save().map(PathBuf::as_path),
+        )?;
+        if let Err(fault) = kept {
+            self.service
+                .warn(self.number, &format!("answer not kept: {}", fault.code));
         }
         Ok(())
     }
@@ -266,10 +265,8 @@ async fn stream(exchange: Exchange, body: Incoming, client: mpsc::Sender<Piece>)
     };
     match ended {
         Ok(whole) => {
-            let tail = Bytes::copy_from_slice(whole.held_back());
             let bytes = whole.committed().len();
-            let sent = client.send(Piece::Data(tail)).await;
-            if sent.is_ok() && client.send(Piece::End).await.is_ok() {
+            if complete(&whole, &client).await {
                 exchange.done(bytes);
             }
         }
@@ -279,11 +276,52 @@ async fn stream(exchange: Exchange, body: Incoming, client: mpsc::Sender<Piece>)
                 .warn(exchange.number, &format!("stream cut: {}", error.code));
             // Closing the connection comes first: nothing more may follow on it.
             drop(exchange);
-            if client.send(Piece::Data(error.event())).await.is_ok() {
-                // A cut drops what is not written yet: let the event go first.
-                tokio::time::sleep(BEFORE_CUT).await;
-            }
+            cut(&error, &client).await;
         }
+    }
+}
+
+/// Passes on what is complete of the events that have come.
+pub(super) async fn hand_on(
+    stream: &mut AnswerStream,
+    bytes: &[u8],
+    client: &mpsc::Sender<Piece>,
+) -> Result<(), ApiError> {
+    let range = stream.push(bytes).map_err(|fault| stream_error(&fault))?;
+    let events = stream.bytes().get(range).unwrap_or_default();
+    if events.is_empty() {
+        return Ok(());
+    }
+    let piece = Piece::Data(Bytes::copy_from_slice(events));
+    if client.send(piece).await.is_err() {
+        // The caller sees that the client is gone.
+        return std::future::pending().await;
+    }
+    Ok(())
+}
+
+/// The stream, if it came to its end and its receipt holds.
+pub(super) fn finish(
+    stream: AnswerStream,
+    vouch: impl FnOnce(&WholeStream) -> Result<(), ReceiptFault>,
+) -> Result<WholeStream, ApiError> {
+    let whole = stream.finish().map_err(|fault| stream_error(&fault))?;
+    vouch(&whole).map_err(|fault| unvouched(&fault))?;
+    Ok(whole)
+}
+
+/// Sends what was held back, and the end. Whether the client took both.
+pub(super) async fn complete(whole: &WholeStream, client: &mpsc::Sender<Piece>) -> bool {
+    let tail = Bytes::copy_from_slice(whole.held_back());
+    client.send(Piece::Data(tail)).await.is_ok() && client.send(Piece::End).await.is_ok()
+}
+
+/// Sends the event that says why a stream is cut.
+pub(super) async fn cut(error: &ApiError, client: &mpsc::Sender<Piece>) {
+    if client.send(Piece::Data(error.event())).await.is_ok() {
+        // A cut, which is what an end without its mark is, drops what is not
+        // written yet: let the event go first.
+        tokio::time::sleep(BEFORE_CUT).await;
     }
 }
 
@@ -300,23 +338,11 @@ async fn pass(
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| stream_error(&StreamFault::Truncated))?;
         let Ok(bytes) = frame.into_data() else { continue };
-        let range = stream.push(&bytes).map_err(|fault| stream_error(&fault))?;
-        let events = stream.bytes().get(range).unwrap_or_default();
-        if !events.is_empty()
-            && client
-                .send(Piece::Data(Bytes::copy_from_slice(events)))
-                .await
-                .is_err()
-        {
-            // The caller sees that the client is gone.
-            return std::future::pending().await;
-        }
+        hand_on(&mut stream, &bytes, client).await?;
     }
-    let whole = stream.finish().map_err(|fault| stream_error(&fault))?;
-    exchange
-        .vouch(&whole.receipt, &whole.salt, whole.committed())
-        .map_err(|fault| unvouched(&fault))?;
-    Ok(whole)
+    finish(stream, |whole| {
+        exchange.vouch(&whole.receipt, &whole.salt, whole.committed())
+    })
 }
 
 #[cfg(test)]

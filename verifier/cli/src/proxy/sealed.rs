@@ -19,20 +19,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::error::{ApiError, VERDICT};
-use super::origin;
 use super::relay::{
-    AnswerBody, BEFORE_CUT, PIECES, Piece, Pieces, RECEIPT, RECEIPT_SALT, owes_receipt, silent, stream_error,
-    unvouched, verdict_text, with,
+    AnswerBody, PIECES, Piece, Pieces, RECEIPT, RECEIPT_SALT, complete, cut, finish, hand_on, owes_receipt,
+    silent, stream_error, unvouched, verdict_text, with,
 };
 use super::sealed_gate::{Admitted, SealedGate};
 use super::server::Answers;
-use super::service::{MAX_REQUESTS, Route, read, route};
+use super::service::{MAX_REQUESTS, Route, admit, read};
+use super::vouching::{Answer, Grounds};
 use crate::answer_stream::{AnswerStream, MAX_ANSWER_BYTES, StreamFault, WholeStream};
 use crate::console::Console;
 use crate::conversation::{COMPLETIONS, MODELS, SILENCE};
 use crate::fault::with_causes;
-use crate::receipt_check::{self, Bodies, ReceiptFault};
-use crate::saved::{self, Kept};
+use crate::receipt_check::{self, ReceiptFault};
 
 /// Once with the key at hand, once with a key asked for anew.
 const ATTEMPTS: usize = 2;
@@ -84,19 +83,7 @@ impl SealedService {
         number: u64,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, ApiError> {
-        origin::check(request.uri(), request.headers())
-            .map_err(|foreign| ApiError::new(StatusCode::FORBIDDEN, "proxy.foreign", foreign.to_string()))?;
-        let route = route(request.method(), request.uri().path())?;
-        let turn = Arc::clone(&self.turns)
-            .try_acquire_owned()
-            .map_err(|_| ApiError {
-                retry_after: Some(1),
-                ..ApiError::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "proxy.busy",
-                    format!("{MAX_REQUESTS} requests are being answered; try again"),
-                )
-            })?;
+        let (route, turn) = admit(&request, &self.turns)?;
         let method = request.method().clone();
         let body = read(request.into_body()).await?;
         let (admitted, response) = self.send(&method, route, &body).await?;
@@ -263,31 +250,25 @@ impl Exchange {
     /// Verifies the receipt of this exchange, and keeps the answer where that was asked for.
     fn vouch(&self, receipt: &str, salt: &str, response: &[u8]) -> Result<(), ReceiptFault> {
         let (receipt, salt) = receipt_check::decode(receipt, salt)?;
-        let bodies = Bodies {
-            salt: &salt,
+        let answer = Answer {
+            receipt,
+            salt,
             request: &self.request,
             response,
         };
-        receipt_check::require(&receipt, self.admitted.key.result(), &self.nonce, &bodies)?;
         let key = &self.admitted.key;
-        let (verdict, evidence) = (&key.result().verdict, key.evidence());
-        let ledger = self.service.gate.ledger();
-        ledger.receipt(key.node(), &receipt, &salt, verdict, evidence);
-        if let Some(folder) = &self.service.save {
-            let kept = Kept {
-                evidence: self.admitted.key.evidence(),
-                receipt: &receipt,
-                salt: &salt,
-                request: &self.request,
-                response,
-            };
-            // The answer counts all the same; that it was not kept must be seen.
-            if let Err(fault) = saved::keep(folder, &kept) {
-                self.service.console.warn(&format!(
-                    "request {}: answer not kept: {}",
-                    self.number, fault.code
-                ));
-            }
+        let grounds = Grounds {
+            node: key.node(),
+            result: key.result(),
+            evidence: key.evidence(),
+            nonce: &self.nonce,
+        };
+        let kept = answer.vouch(&grounds, self.service.gate.ledger(), self.service.save.as_deref())?;
+        if let Err(fault) = kept {
+            self.service.console.warn(&format!(
+                "request {}: answer not kept: {}",
+                self.number, fault.code
+            ));
         }
         Ok(())
     }
@@ -327,8 +308,7 @@ async fn stream(exchange: Exchange, body: SealedBody, client: mpsc::Sender<Piece
     };
     match ended {
         Ok(whole) => {
-            let tail = Bytes::copy_from_slice(whole.held_back());
-            if client.send(Piece::Data(tail)).await.is_ok() && client.send(Piece::End).await.is_ok() {
+            if complete(&whole, &client).await {
                 let bytes = whole.committed().len();
                 exchange.service.log(
                     exchange.number,
@@ -341,11 +321,7 @@ async fn stream(exchange: Exchange, body: SealedBody, client: mpsc::Sender<Piece
                 "request {}: stream cut: {}",
                 exchange.number, error.code
             ));
-            if client.send(Piece::Data(error.event())).await.is_ok() {
-                // A cut, which is what an end without its mark is, drops what is
-                // not written yet: let the event go first.
-                tokio::time::sleep(BEFORE_CUT).await;
-            }
+            cut(&error, &client).await;
         }
     }
 }
@@ -357,21 +333,9 @@ async fn pass(
 ) -> Result<WholeStream, ApiError> {
     let mut stream = AnswerStream::new();
     while let Some(bytes) = next(&mut body).await? {
-        let range = stream.push(&bytes).map_err(|fault| stream_error(&fault))?;
-        let events = stream.bytes().get(range).unwrap_or_default();
-        if !events.is_empty()
-            && client
-                .send(Piece::Data(Bytes::copy_from_slice(events)))
-                .await
-                .is_err()
-        {
-            // The caller sees that the client is gone.
-            return std::future::pending().await;
-        }
+        hand_on(&mut stream, &bytes, client).await?;
     }
-    let whole = stream.finish().map_err(|fault| stream_error(&fault))?;
-    exchange
-        .vouch(&whole.receipt, &whole.salt, whole.committed())
-        .map_err(|fault| unvouched(&fault))?;
-    Ok(whole)
+    finish(stream, |whole| {
+        exchange.vouch(&whole.receipt, &whole.salt, whole.committed())
+    })
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::error::ApiError;
@@ -121,19 +121,7 @@ impl Service {
         number: u64,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, ApiError> {
-        origin::check(request.uri(), request.headers())
-            .map_err(|foreign| ApiError::new(StatusCode::FORBIDDEN, "proxy.foreign", foreign.to_string()))?;
-        let route = route(request.method(), request.uri().path())?;
-        let turn = Arc::clone(&self.turns)
-            .try_acquire_owned()
-            .map_err(|_| ApiError {
-                retry_after: Some(1),
-                ..ApiError::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "proxy.busy",
-                    format!("{MAX_REQUESTS} requests are being answered; try again"),
-                )
-            })?;
+        let (route, turn) = admit(&request, &self.turns)?;
         let method = request.method().clone();
         let body = read(request.into_body()).await?;
         let (connection, response) = self.send(&method, route, &body).await?;
@@ -182,7 +170,27 @@ fn send_error(error: &PoolError) -> ApiError {
     }
 }
 
-pub(super) fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
+/// Lets a local request in: of no foreign page, to a path that is passed on, and
+/// while there is a place for it, which it holds until it is done.
+pub(super) fn admit(
+    request: &Request<Incoming>,
+    turns: &Arc<Semaphore>,
+) -> Result<(Route, OwnedSemaphorePermit), ApiError> {
+    origin::check(request.uri(), request.headers())
+        .map_err(|foreign| ApiError::new(StatusCode::FORBIDDEN, "proxy.foreign", foreign.to_string()))?;
+    let route = route(request.method(), request.uri().path())?;
+    let turn = Arc::clone(turns).try_acquire_owned().map_err(|_| ApiError {
+        retry_after: Some(1),
+        ..ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "proxy.busy",
+            format!("{MAX_REQUESTS} requests are being answered; try again"),
+        )
+    })?;
+    Ok((route, turn))
+}
+
+fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
     let (route, wanted) = match path {
         MODELS => (Route::Models, Method::GET),
         COMPLETIONS => (Route::Completion, Method::POST),
