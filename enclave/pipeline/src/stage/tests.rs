@@ -1,0 +1,1 @@
+//! A stage on small layers.
