@@ -10,6 +10,7 @@ mod evidence;
 mod part;
 mod plan;
 mod plan_rules;
+mod receipt_chain;
 mod signed_plan;
 
 pub mod latency;
@@ -24,4 +25,5 @@ pub use plan::{
     StagePlan,
 };
 pub use plan_rules::{MAX_CHIPS, MAX_CSP_ID_BYTES, MAX_CSP_IDS, MAX_ISSUERS, PlanRules};
+pub use receipt_chain::{AttestedStage, ReceiptChain};
 pub use signed_plan::{SignedPlan, SignedPlanError};

@@ -135,4 +135,4 @@ impl SignedPlan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
