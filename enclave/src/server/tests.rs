@@ -66,6 +66,7 @@ async fn node_within(limits: Limits, gpus: Option<Gpus>) -> Arc<Node> {
         listen: ListenAddress::Tcp(free),
         metrics_listen: free,
         engine_threads: NonZeroUsize::new(1),
+        identity: None,
         limits,
     };
     let attester = Arc::new(Simulator::new(options).unwrap());
