@@ -37,6 +37,7 @@ pub mod codec;
 pub mod encoding;
 pub mod link;
 pub mod nvidia;
+pub mod pipeline;
 pub mod sealed;
 pub mod snp;
 
@@ -63,8 +64,8 @@ pub use credential::{
 };
 pub use digest::{
     Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
-    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PipelineId, PolicyDigest, QuoteNonce,
-    ReportData, ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
+    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PipelineId, PlanDigest, PolicyDigest,
+    QuoteNonce, ReportData, ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
 };
 pub use ear::{
     EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,
