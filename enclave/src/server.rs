@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `accept` | the listeners, and who is let in |
 //! | `connection` | one connection's task and its deadlines |
-//! | `head` | how long a request's head may take |
+//! | `head`, `frames` | how long a request's head may take |
 //! | `session` | what is known of one connection: binding, lease, running request |
 //! | `route` | paths and methods, and what needs a lease |
 //! | `attest` | evidence for this connection |
@@ -23,6 +23,7 @@ mod body;
 mod chat;
 mod connection;
 mod epochs;
+mod frames;
 mod head;
 mod limits;
 mod monitor;
