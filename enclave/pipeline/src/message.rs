@@ -318,4 +318,4 @@ pub struct EvidencePiece {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { width: 3, vocab: 500 };
+pub(crate) const BOUNDS: Bounds = Bounds { width: 3, vocab: 500 };
 
 fn encode(ring: u32, message: Message) -> Zeroizing<Vec<u8>> {
     let ring = RingId(ring);
@@ -515,7 +515,7 @@ fn what_a_receiver_would_refuse_is_not_sent() {
 
 /// A message whose failing values are not printed: it has no `Debug`.
 #[derive(Clone)]
-struct Quiet(Message);
+pub(crate) struct Quiet(pub(crate) Message);
 
 impl std::fmt::Debug for Quiet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -691,7 +691,7 @@ fn controls() -> impl Strategy<Value = Quiet> {
     ]
 }
 
-fn messages() -> impl Strategy<Value = Quiet> {
+pub(crate) fn messages() -> impl Strategy<Value = Quiet> {
     prop_oneof![3 => controls(), 1 => opens(), 2 => frames(), 2 => answers()]
 }
 

@@ -218,7 +218,7 @@ pub(super) fn read_fault(body: &mut Reader<'_>) -> Result<Fault, MessageError> {
     let code = FAULTS
         .into_iter()
         .find(|code| fault_byte(*code) == byte)
-        .ok_or(body.refuse("code", "1 to 6"))?;
+        .ok_or_else(|| body.refuse("code", "1 to 6"))?;
     let (sequence, epoch) = read_place(body)?;
     Ok(Fault {
         code,

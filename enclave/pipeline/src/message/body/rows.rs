@@ -45,7 +45,7 @@ fn check_sequences(
     let runs = u16::try_from(count)
         .ok()
         .filter(|_| count <= MAX_RUNS)
-        .ok_or(refuse(message, "runs", "at most 64"))?;
+        .ok_or_else(|| refuse(message, "runs", "at most 64"))?;
     if sequences.collect::<BTreeSet<_>>().len() == count {
         Ok(runs)
     } else {
