@@ -188,6 +188,20 @@ impl LinkEndpoint {
         }
     }
 
+    /// The same with other capabilities in its HELLO, in ascending order: an
+    /// application has more than one kind of link.
+    #[must_use]
+    pub fn with_capabilities(self, capabilities: Vec<String>) -> Self {
+        let terms = LinkTerms {
+            capabilities,
+            ..LinkTerms::clone(&self.terms)
+        };
+        Self {
+            terms: Arc::new(terms),
+            ..self
+        }
+    }
+
     /// Whom it links with.
     #[must_use]
     pub fn peers(&self) -> &LinkPeers {
