@@ -24,6 +24,8 @@ const GPU_NONCE_LABEL: &[u8] = b"bastide-gpu-nonce-v1\0";
 const SESSION_LABEL: &[u8] = b"bastide-session-v1\0";
 const SEALED_LABEL: &[u8] = b"bastide-hpke-v1\0";
 const STAGE_LABEL: &[u8] = b"bastide-stage-v1\0";
+const LOG_ENTRY_LABEL: &[u8] = b"bastide-log-entry-v1\0";
+const LOG_HEAD_LABEL: &[u8] = b"bastide-log-head-v1\0";
 const CONFIRM_LABEL: &[u8] = b"bastide-confirm-v1\0";
 const LEAF_PREFIX: &[u8] = &[0x00];
 
@@ -235,6 +237,27 @@ pub fn stage_binder(nonce: &Nonce, plan: &PlanDigest, context: &ContextDigest) -
         plan.as_bytes(),
         context.as_bytes(),
     ]))
+}
+
+/// The digest of an epoch log with one entry more: `SHA-256("bastide-log-entry-v1\0"
+/// ‖ digest before ‖ SHA-256(S) ‖ report's digest, or nothing where none came)`. Of a
+/// log without entries it is zeros.
+#[must_use]
+pub fn log_entry_digest(
+    before: &[u8; 32],
+    statement: &StatementDigest,
+    report: Option<&[u8; 32]>,
+) -> [u8; 32] {
+    let report = report.map_or(&[][..], <[u8; 32]>::as_slice);
+    sha256(&[LOG_ENTRY_LABEL, before, statement.as_bytes(), report])
+}
+
+/// What evidence of an epoch log's head is bound to, in place of a TLS session:
+/// `SHA-256("bastide-log-head-v1\0" ‖ u64be(entries) ‖ digest of the log ‖ nonce)`,
+/// leaf type 4. `head` is the first two.
+#[must_use]
+pub fn log_head_binder(head: &[u8; 40], nonce: &Nonce) -> Binder {
+    Binder::new(sha256(&[LOG_HEAD_LABEL, head, nonce.as_bytes()]))
 }
 
 /// A link's CONFIRM: `HMAC-SHA-256(EKS_own, "bastide-confirm-v1\0" ‖ transcript)`

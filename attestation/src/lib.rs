@@ -72,8 +72,9 @@ pub use ear::{
     TrustworthinessClaim,
 };
 pub use epoch_log::{
-    EPOCH_LOG_MEDIA_TYPE, EPOCHS_PATH, EpochChange, EpochLogEntry, EpochLogError, EpochLogPage,
-    MAX_EPOCH_LOG_PAGE, MAX_EPOCH_LOG_PAGE_BYTES, VerifiedEpochs,
+    AttestedLogHead, EPOCH_LOG_MEDIA_TYPE, EPOCHS_PATH, EpochChange, EpochLogEntry, EpochLogError,
+    EpochLogPage, LOG_HEAD_PATH, LogHead, LogHeadAnswer, LogHeadError, MAX_EPOCH_LOG_PAGE,
+    MAX_EPOCH_LOG_PAGE_BYTES, VerifiedEpochs,
 };
 pub use evidence::{
     ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,

@@ -11,7 +11,7 @@
 //! | `session` | what is known of one connection: binding, lease, running request |
 //! | `route` | paths and methods, and what needs a lease |
 //! | `attest` | evidence for this connection |
-//! | `epochs` | pages of the epoch log |
+//! | `epochs` | pages of the epoch log, evidence of its head |
 //! | `chat` | a completion, whole or streamed, with its receipt |
 //! | `sealed` | evidence of the sealed-mode key; sealed requests and answers |
 //! | `body` | request bodies in, answers out |
