@@ -1,9 +1,31 @@
 //! What goes over a link of a pipeline: `docs/spec/pipeline.md`, Messages.
 //!
-//! Owns the types. Refuses nothing yet: reading and writing is `codec`'s.
+//! Owns the types and their limits. Reading, writing and refusing is `codec`'s
+//! and, message by message, `body`'s.
+
+mod body;
+mod codec;
+mod error;
+mod wire;
 
 use bastide_attestation::{Nonce, Salt};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
+
+pub use codec::{Bounds, MESSAGE_BUCKETS, rows_that_fit};
+pub use error::MessageError;
+
+/// Runs of one frame.
+pub const MAX_RUNS: usize = 64;
+/// Rows of one frame: that many targets with their alternatives fit in one message.
+pub const MAX_ROWS: usize = 4_096;
+/// Alternatives that are reported with a target.
+pub const MAX_TOP_LOGPROBS: u8 = 20;
+/// Bytes of an address.
+pub const MAX_ADDRESS_BYTES: usize = 256;
+/// Bytes of a signed part.
+pub const MAX_PART_BYTES: usize = 1_024;
+/// Bytes of one piece of evidence.
+pub const MAX_PIECE_BYTES: usize = 65_536;
 
 /// How often the head had joined its stages when something was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -158,7 +180,9 @@ pub struct Run {
 pub struct Frame {
     /// Counts from 1 in each ring.
     pub number: u64,
-    /// Whose rows; 1 to 64 runs, each of another sequence.
+    /// Whose rows; at most 64 runs, each of another sequence. None are left
+    /// where a stage has dropped them all: the frame still goes round, so that
+    /// the head hears of every number.
     pub runs: Vec<Run>,
     /// The rows.
     pub payload: Payload,
@@ -168,7 +192,7 @@ pub struct Frame {
 #[derive(Clone, PartialEq)]
 #[expect(missing_debug_implementations, reason = "it holds a user's text")]
 pub enum Payload {
-    /// Token ids, for stage 0: one a row.
+    /// Token ids, for stage 0: one a row. On the wire their width is 1.
     Ids(Zeroizing<Vec<u32>>),
     /// Activations: `width` values a row.
     Activations {
@@ -191,6 +215,17 @@ pub struct Target {
     pub top: Vec<(u32, f32)>,
 }
 
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.id.zeroize();
+        self.logprob.zeroize();
+        for (id, logprob) in &mut self.top {
+            id.zeroize();
+            logprob.zeroize();
+        }
+    }
+}
+
 /// Targets of one run.
 #[derive(Clone, PartialEq)]
 #[expect(missing_debug_implementations, reason = "it holds a user's text")]
@@ -199,7 +234,7 @@ pub struct Targets {
     pub sequence: SequenceId,
     /// Its epoch.
     pub epoch: Epoch,
-    /// Position of the row that the first target follows.
+    /// Position of the row that the first target follows; one past the run's last row where none was wanted.
     pub pos: u32,
     /// As many as were wanted.
     pub targets: Vec<Target>,
@@ -281,3 +316,6 @@ pub struct EvidencePiece {
     /// Bytes of the envelope, at most 65,536; empty if the stage can't attest.
     pub bytes: Vec<u8>,
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

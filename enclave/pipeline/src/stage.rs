@@ -1,12 +1,26 @@
 //! One range of layers, as the head and the stage before see it.
 //!
-//! Owns what a stage is asked of and what it computes with.
+//! Owns what a stage is asked of, what it computes with and what it wants
+//! done. The machine itself is `machine`'s: it does no I/O and reads no clock.
+//! Refuses what does not come from where it must, is of another ring, plan or
+//! stage, or does not fit its model.
+
+mod digest;
+mod fault;
+mod frame;
+mod machine;
+mod progress;
 
 use std::ops::Range;
 
-use bastide_attestation::Salt;
+use bastide_attestation::Nonce;
 
-use crate::message::{Payload, Run, Sampling, Target};
+use crate::message::{Envelope, Payload, RingId, Run, Sampling, Target};
+
+pub use digest::{RowsDigest, row_digest};
+pub use fault::StageFault;
+pub use machine::Stage;
+pub use progress::{Cancelled, Progress};
 
 /// A range of layers that computes. The engine's implementation is the real
 /// one; tests have a small one.
@@ -70,8 +84,71 @@ pub trait SignParts {
     fn sign(&self, content: &PartContent) -> Option<Vec<u8>>;
 }
 
-/// Salted digest of rows, `docs/spec/pipeline.md`, Receipts.
-#[must_use]
-pub fn row_digest(salt: &Salt, pos: u64, bytes: &[u8]) -> [u8; 32] {
-    bastide_attestation::sha256(&[b"bastide-row-v1\0", salt.as_bytes(), &pos.to_be_bytes(), bytes])
+/// Whose link a message came on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The head's own link; at stage 0, the head itself.
+    Head,
+    /// The link of the stage before.
+    Previous,
 }
+
+/// What a stage is: it answers a JOIN with this, and refuses what is not for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageTerms {
+    /// Digest of the signed plan.
+    pub plan: [u8; 32],
+    /// Its number, from 0.
+    pub stage: u16,
+    /// Stages of the plan.
+    pub stages: u16,
+    /// Digest of the weights of its range.
+    pub weights: [u8; 32],
+    /// SHA-256 of the engine's name.
+    pub engine: [u8; 32],
+    /// Positions that a sequence may have.
+    pub max_positions: u32,
+    /// Sequences that it holds at once.
+    pub max_sequences: u16,
+    /// The model's hidden size.
+    pub width: u32,
+    /// What one row takes it, microseconds.
+    pub row_us: u32,
+}
+
+impl StageTerms {
+    /// Whether it is the last stage.
+    #[must_use]
+    pub fn is_tail(&self) -> bool {
+        self.stage.checked_add(1) == Some(self.stages)
+    }
+}
+
+/// What a stage wants done, in this order.
+#[derive(Clone, PartialEq)]
+#[expect(missing_debug_implementations, reason = "it may hold a user's text")]
+pub enum StageEffect {
+    /// Send on the head's link.
+    ToHead(Envelope),
+    /// Send on the link to the next stage.
+    ToNext(Envelope),
+    /// Open a link to the next stage, and say [`Stage::next_linked`] or [`Stage::next_lost`].
+    LinkNext {
+        /// What to say with it.
+        ring: RingId,
+        /// `HOST:PORT`, from the head; whoever answers must prove what it is.
+        address: String,
+    },
+    /// Close the link to the next stage, or give up opening it; nothing more is said of it.
+    UnlinkNext,
+    /// Make evidence for a client, and say [`Stage::evidence`].
+    Attest {
+        /// Comes back.
+        id: u64,
+        /// The client's nonce.
+        nonce: Nonce,
+    },
+}
+
+#[cfg(test)]
+mod tests;
