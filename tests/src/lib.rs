@@ -1,8 +1,9 @@
 //! What the end-to-end tests and the demo share: building the real binaries,
 //! running them as processes, talking HTTP to the local proxy, and recording
-//! bytes on the wire. Nothing here replaces a part of the product.
+//! bytes on the wire, or delaying them. Nothing here replaces a part of the product.
 
 pub mod binaries;
+pub mod delay;
 pub mod http;
 pub mod node;
 pub mod process;

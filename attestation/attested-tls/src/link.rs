@@ -7,7 +7,8 @@
 //! | `machine` | the order of events: bytes, evidence, verdicts and time in, effects out; no I/O |
 //! | `frames` | frames out of bytes as they come |
 //! | `tls` | the link's key, both TLS configurations, exporters and keys of a session |
-//! | `endpoint` | what an enclave is and whom it expects; connects and accepts |
+//! | `endpoint` | what an enclave is; connects and accepts |
+//! | `peers` | whom it links with: for each stage, by which policy |
 //! | `driver`, `writer` | the machine on a socket: two tasks a link, bounded queues |
 //! | `attested` | the only thing a message can be sent on |
 //!
@@ -21,6 +22,7 @@ mod end;
 mod endpoint;
 mod frames;
 mod machine;
+mod peers;
 mod times;
 mod tls;
 mod writer;
@@ -28,5 +30,6 @@ mod writer;
 pub use attested::{AttestedLink, LinkPeer, LinkSendError, LinkSender};
 pub use end::{LinkEnd, LinkState};
 pub use endpoint::{LinkEndpoint, LinkError, LinkTerms};
+pub use peers::{LinkPeers, LinkPolicy};
 pub use times::LinkTimes;
 pub use tls::LinkIdentity;

@@ -16,7 +16,9 @@
 //! | `message` | what goes over a link |
 //! | `stage` | one range of layers: sequences, digests, what a peer may ask |
 //! | `head` | sequences, speculation, the ring and its repair |
+//! | `node` | the machines on attested links and threads |
 
 pub mod head;
 pub mod message;
+pub mod node;
 pub mod stage;

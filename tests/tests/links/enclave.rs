@@ -12,8 +12,8 @@ use bastide_attestation::{
     PipelineId, PlatformEvidence, PolicyDigest, ReportId, SpkiDigest, UnixTime,
 };
 use bastide_attested_tls::{
-    AttestedLink, EnclaveFacts, LaneLimits, LaneM, LinkEndpoint, LinkError, LinkIdentity, LinkTerms,
-    LinkTimes, SessionKey,
+    AttestedLink, EnclaveFacts, LaneLimits, LaneM, LinkEndpoint, LinkError, LinkIdentity, LinkPeers,
+    LinkPolicy, LinkTerms, LinkTimes, SessionKey,
 };
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_verifier::{Policy, Verifier, shipped};
@@ -88,8 +88,7 @@ impl Machine {
     }
 
     pub(crate) fn with_terms(&self, terms: LinkTerms) -> LinkEndpoint {
-        let appraiser = Arc::new(Verifier::new(policy()));
-        LinkEndpoint::new(self.identity.clone(), self.lane.clone(), appraiser, terms)
+        LinkEndpoint::new(self.identity.clone(), self.lane.clone(), terms)
     }
 
     /// A credential of the pipeline's owner for this guest at these stages.
@@ -108,6 +107,10 @@ impl Machine {
 
 /// The shipped policy for simulated machines, without GPUs.
 fn policy() -> Policy {
+    Policy::parse(policy_text().as_bytes()).unwrap()
+}
+
+pub(crate) fn policy_text() -> String {
     let mut in_gpus = false;
     let mut text = String::new();
     for line in shipped::by_name("development").unwrap().lines() {
@@ -119,7 +122,7 @@ fn policy() -> Policy {
             text.push('\n');
         }
     }
-    Policy::parse(text.as_bytes()).unwrap()
+    text
 }
 
 /// Nobody's key.
@@ -139,11 +142,18 @@ pub(crate) fn credential(claims: &CredentialClaims) -> Vec<u8> {
 pub(crate) fn terms(stage: u16, peer_stage: u16, rules: PeerRules) -> LinkTerms {
     LinkTerms {
         own: context(stage),
-        peer_stage,
+        peers: LinkPeers::new([(peer_stage, judged_by(policy(), rules))]),
         credential: None,
         capabilities: vec!["bf16".to_owned()],
-        rules,
         times: LinkTimes::default(),
+    }
+}
+
+/// What a peer must meet: this policy, and these rules.
+pub(crate) fn judged_by(policy: Policy, rules: PeerRules) -> LinkPolicy {
+    LinkPolicy {
+        appraiser: Arc::new(Verifier::new(policy)),
+        rules,
     }
 }
 
@@ -172,7 +182,11 @@ pub(crate) async fn link(client: &LinkEndpoint, server: &LinkEndpoint) -> (Opene
         let (stream, _) = listener.accept().await.unwrap();
         server.accept_over(stream).await
     };
-    tokio::join!(client.connect(address), accept)
+    let stages: Vec<u16> = client.peers().stages().collect();
+    let [stage] = stages[..] else {
+        panic!("a client of these tests knows one stage: {stages:?}");
+    };
+    tokio::join!(client.connect(stage, address), accept)
 }
 
 /// The code that an end which should not have opened ended with.

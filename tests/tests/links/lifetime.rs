@@ -141,7 +141,7 @@ async fn with_dead_network(times: LinkTimes) -> (AttestedLink, AttestedLink) {
         let (stream, _) = listener.accept().await.unwrap();
         server.accept_over(stream).await
     };
-    let (client, server) = tokio::join!(client.connect(before), accept);
+    let (client, server) = tokio::join!(client.connect(1, before), accept);
     drop(network);
     (client.unwrap(), server.unwrap())
 }

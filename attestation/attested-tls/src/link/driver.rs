@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attestation::link::{FrameType, Hello, PeerRules, encode_frame};
-use bastide_attestation::{Appraiser, Evidence, Nonce, SessionExpectation, SpkiDigest, UnixTime};
+use bastide_attestation::link::{FrameType, Hello, encode_frame};
+use bastide_attestation::{Evidence, Nonce, SessionExpectation, SpkiDigest, UnixTime};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ use crate::lane_m::LaneM;
 use crate::link::attested::{Command, LinkPeer};
 use crate::link::end::LinkEnd;
 use crate::link::machine::{Effect, Input, LinkMachine};
+use crate::link::peers::LinkPeers;
 use crate::link::writer::Outgoing;
 use crate::provider::fill_random;
 
@@ -30,13 +31,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Who judges peers, and by what time.
 #[derive(Clone)]
 pub(super) struct Judge {
-    pub(super) appraiser: Arc<dyn Appraiser>,
-    pub(super) rules: Arc<PeerRules>,
+    pub(super) peers: LinkPeers,
     pub(super) clock: fn() -> UnixTime,
 }
 
 impl Judge {
-    /// Authentic, bound and by the policy; then admitted.
+    /// Authentic, bound and by the policy of the stage that the peer said in
+    /// HELLO, which is the one that its evidence is bound to; then admitted.
     fn judge(
         &self,
         envelope: Vec<u8>,
@@ -44,14 +45,20 @@ impl Judge {
         hello: Hello,
         spki: SpkiDigest,
     ) -> Result<LinkPeer, LinkEnd> {
+        let stage = hello.context.stage;
+        // The machine has refused other stages by their HELLO.
+        let policy = self
+            .peers
+            .policy(stage)
+            .ok_or_else(|| LinkEnd::no_stage(self.peers.stages(), stage))?;
         let evidence = Evidence::decode(&envelope).map_err(LinkEnd::Malformed)?;
         let now = (self.clock)();
-        let result = self
+        let result = policy
             .appraiser
             .appraise(&evidence, expected, now)
             .map_err(LinkEnd::Refused)?;
         let credential = hello.credential.as_deref();
-        let admission = self
+        let admission = policy
             .rules
             .admit(&result, &hello.context, &spki, credential, now)?;
         Ok(LinkPeer {

@@ -35,6 +35,16 @@ impl fmt::Display for LinkState {
     }
 }
 
+/// Stages for a reader: `0 or 2`, or that there are none.
+pub(super) fn stages(known: &[u16]) -> String {
+    let list: Vec<String> = known.iter().map(u16::to_string).collect();
+    if list.is_empty() {
+        "none at all".to_owned()
+    } else {
+        list.join(" or ")
+    }
+}
+
 /// Why a link ended. Nothing of the application went over it unless it had been
 /// open before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +140,15 @@ pub enum LinkEnd {
 }
 
 impl LinkEnd {
+    /// A peer at a stage that this end does not link with.
+    pub(super) fn no_stage(known: impl IntoIterator<Item = u16>, got: u16) -> Self {
+        Self::Context {
+            member: "stage",
+            expected: stages(&known.into_iter().collect::<Vec<_>>()),
+            got: got.to_string(),
+        }
+    }
+
     /// The stable dotted code. For refused evidence it is the verdict's.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -1,15 +1,15 @@
-//! What an enclave is on its links and whom it expects: connects and accepts,
-//! and gives out links that are open and nothing else.
+//! What an enclave is on its links: connects and accepts, and gives out links
+//! that are open and nothing else.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bastide_attestation::binding::Role;
-use bastide_attestation::link::{LinkContext, PeerRules};
-use bastide_attestation::{Appraiser, Nonce, UnixTime};
+use bastide_attestation::link::LinkContext;
+use bastide_attestation::{Nonce, UnixTime};
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::net::{TcpStream, ToSocketAddrs};
@@ -19,8 +19,9 @@ use tokio::time::{Instant, timeout};
 use crate::lane_m::LaneM;
 use crate::link::attested::{AttestedLink, LinkSender, QUEUE};
 use crate::link::driver::{Driver, Judge, timer};
-use crate::link::end::LinkEnd;
+use crate::link::end::{LinkEnd, stages};
 use crate::link::machine::{LinkMachine, Terms};
+use crate::link::peers::LinkPeers;
 use crate::link::times::LinkTimes;
 use crate::link::tls::{LinkIdentity, LinkSession, server_name};
 use crate::link::writer::write_frames;
@@ -32,14 +33,13 @@ use crate::session::SessionFault;
 pub struct LinkTerms {
     /// Pipeline, stage and model of this enclave.
     pub own: LinkContext,
-    /// The stage that the other end must be; pipeline and model are the same.
-    pub peer_stage: u16,
+    /// The stages that peers may be, and what each must meet; pipeline and model
+    /// are the same.
+    pub peers: LinkPeers,
     /// This enclave's membership credential, if its peers want one.
     pub credential: Option<Vec<u8>>,
     /// Extensions that this end knows, in ascending order.
     pub capabilities: Vec<String>,
-    /// Which peers are admitted once their evidence was accepted.
-    pub rules: PeerRules,
     /// Time limits. A lease is at most 300 s whatever they say.
     pub times: LinkTimes,
 }
@@ -66,6 +66,14 @@ pub enum LinkError {
     /// The handshake ended, but with nothing to bind evidence to.
     #[error("the TLS session can't be attested")]
     Session(#[source] SessionFault),
+    /// This end was not told what a peer at that stage must meet.
+    #[error("there is no policy for a peer at stage {stage}; this end links with {}", stages(.known))]
+    NoPolicy {
+        /// The stage to connect to.
+        stage: u16,
+        /// The stages that it links with.
+        known: Vec<u16>,
+    },
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes for a nonce")]
     NoRandomness,
@@ -84,7 +92,7 @@ impl LinkError {
             Self::Tls(_) => "link.tls",
             Self::TimedOut { .. } => "link.timeout",
             Self::Session(_) => "link.not_bindable",
-            Self::NoRandomness => "internal",
+            Self::NoPolicy { .. } | Self::NoRandomness => "internal",
             Self::Ended(end) => end.code(),
         }
     }
@@ -132,16 +140,16 @@ impl fmt::Debug for LinkEndpoint {
         f.debug_struct("LinkEndpoint")
             .field("identity", &self.identity)
             .field("own", &self.terms.own)
-            .field("peer_stage", &self.terms.peer_stage)
+            .field("peers", &self.terms.peers)
             .finish_non_exhaustive()
     }
 }
 
 impl LinkEndpoint {
-    /// An endpoint that attests by `lane`, and judges peers by `appraiser` and
-    /// the rules in `terms`.
+    /// An endpoint that attests by `lane`, and judges peers by what `terms` say
+    /// of their stage.
     #[must_use]
-    pub fn new(identity: LinkIdentity, lane: LaneM, appraiser: Arc<dyn Appraiser>, terms: LinkTerms) -> Self {
+    pub fn new(identity: LinkIdentity, lane: LaneM, terms: LinkTerms) -> Self {
         let terms = LinkTerms {
             times: terms.times.bounded(),
             ..terms
@@ -150,8 +158,7 @@ impl LinkEndpoint {
             identity,
             lane,
             judge: Judge {
-                appraiser,
-                rules: Arc::new(terms.rules.clone()),
+                peers: terms.peers.clone(),
                 clock: system_time,
             },
             terms: Arc::new(terms),
@@ -181,37 +188,62 @@ impl LinkEndpoint {
         }
     }
 
-    /// Connects over TCP and opens a link.
+    /// The same with other capabilities in its HELLO, in ascending order: an
+    /// application has more than one kind of link.
+    #[must_use]
+    pub fn with_capabilities(self, capabilities: Vec<String>) -> Self {
+        let terms = LinkTerms {
+            capabilities,
+            ..LinkTerms::clone(&self.terms)
+        };
+        Self {
+            terms: Arc::new(terms),
+            ..self
+        }
+    }
+
+    /// Whom it links with.
+    #[must_use]
+    pub fn peers(&self) -> &LinkPeers {
+        &self.terms.peers
+    }
+
+    /// Connects over TCP and opens a link with a peer at exactly this stage.
     ///
     /// # Errors
     /// [`LinkError`]; the connection is closed.
-    pub async fn connect(&self, address: impl ToSocketAddrs) -> Result<AttestedLink, LinkError> {
+    pub async fn connect(&self, stage: u16, address: impl ToSocketAddrs) -> Result<AttestedLink, LinkError> {
+        self.require_policy(stage)?;
         let open = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             Ok(stream)
         };
         let stream = self.within(open).await?.map_err(LinkError::Tcp)?;
-        self.connect_over(stream).await
+        self.connect_over(stage, stream).await
     }
 
-    /// Opens a link, as the TLS client, over a stream that is open already.
+    /// Opens a link with a peer at exactly this stage, as the TLS client, over a
+    /// stream that is open already.
     ///
     /// # Errors
     /// [`LinkError`]; `io` is closed.
-    pub async fn connect_over<IO>(&self, io: IO) -> Result<AttestedLink, LinkError>
+    pub async fn connect_over<IO>(&self, stage: u16, io: IO) -> Result<AttestedLink, LinkError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.require_policy(stage)?;
         let name = server_name()?;
         let handshake = self.identity.connector().connect(name, io);
         let stream = self.within(handshake).await?.map_err(LinkError::of_handshake)?;
         let (_, connection) = stream.get_ref();
         let session = LinkSession::take(connection, connection.is_early_data_accepted())?;
-        self.open(Role::Client, session, stream).await
+        let peers = BTreeSet::from([stage]);
+        self.open(Role::Client, peers, session, stream).await
     }
 
-    /// Opens a link, as the TLS server, over a stream that was accepted.
+    /// Opens a link, as the TLS server, over a stream that was accepted. The
+    /// peer may be at any stage that the terms list, and says at which.
     ///
     /// # Errors
     /// [`LinkError`]; `io` is closed.
@@ -224,7 +256,16 @@ impl LinkEndpoint {
         let (_, connection) = stream.get_ref();
         // Early data can't have been accepted: the configuration's limit is 0 bytes.
         let session = LinkSession::take(connection, false)?;
-        self.open(Role::Server, session, stream).await
+        let peers = self.terms.peers.stage_set();
+        self.open(Role::Server, peers, session, stream).await
+    }
+
+    fn require_policy(&self, stage: u16) -> Result<(), LinkError> {
+        if self.terms.peers.policy(stage).is_some() {
+            return Ok(());
+        }
+        let known = self.terms.peers.stages().collect();
+        Err(LinkError::NoPolicy { stage, known })
     }
 
     async fn within<F: Future>(&self, future: F) -> Result<F::Output, LinkError> {
@@ -236,7 +277,13 @@ impl LinkEndpoint {
 
     /// Starts the link's two tasks, and waits until it is open or has ended.
     /// Dropping the future ends both.
-    async fn open<S>(&self, role: Role, session: LinkSession, stream: S) -> Result<AttestedLink, LinkError>
+    async fn open<S>(
+        &self,
+        role: Role,
+        peers: BTreeSet<u16>,
+        session: LinkSession,
+        stream: S,
+    ) -> Result<AttestedLink, LinkError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -245,7 +292,7 @@ impl LinkEndpoint {
         fill_random(&mut nonce).map_err(|_| LinkError::NoRandomness)?;
         // The lease runs from here: evidence for this nonce can't be older.
         let (began, began_at) = (Instant::now(), (self.judge.clock)());
-        let terms = self.machine_terms(role, session);
+        let terms = self.machine_terms(role, peers, session);
         let times = terms.times;
         let (machine, first) = LinkMachine::start(terms, Nonce::new(nonce)).map_err(LinkError::Ended)?;
 
@@ -299,7 +346,7 @@ impl LinkEndpoint {
         Err(LinkError::Ended(end))
     }
 
-    fn machine_terms(&self, role: Role, session: LinkSession) -> Terms {
+    fn machine_terms(&self, role: Role, peers: BTreeSet<u16>, session: LinkSession) -> Terms {
         let (exporter_own, exporter_peer) = match role {
             Role::Server => (session.exporter_server, session.exporter_client),
             Role::Client => (session.exporter_client, session.exporter_server),
@@ -307,10 +354,7 @@ impl LinkEndpoint {
         Terms {
             role,
             own: self.terms.own,
-            peer: LinkContext {
-                stage: self.terms.peer_stage,
-                ..self.terms.own
-            },
+            peers,
             spki_own: self.identity.spki(),
             spki_peer: session.spki_peer,
             exporter_own,

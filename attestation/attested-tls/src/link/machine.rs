@@ -15,6 +15,7 @@ mod proving;
 mod receiving;
 mod timing;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bastide_attestation::binding::{ExporterSecret, LeafType, Role};
@@ -32,8 +33,8 @@ pub(super) struct Terms {
     pub(super) role: Role,
     /// Where this end stands.
     pub(super) own: LinkContext,
-    /// Where the peer must stand.
-    pub(super) peer: LinkContext,
+    /// Stages that the peer may say it is, of the same pipeline and model.
+    pub(super) peers: BTreeSet<u16>,
     pub(super) spki_own: SpkiDigest,
     pub(super) spki_peer: SpkiDigest,
     pub(super) exporter_own: ExporterSecret,

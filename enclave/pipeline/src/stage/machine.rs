@@ -84,6 +84,11 @@ impl<L: Layers> Stage<L> {
         self.progress.clone()
     }
 
+    /// Notes a CANCEL while a frame is computed.
+    pub fn cancelled(&self) -> Cancelled {
+        self.cancelled.clone()
+    }
+
     /// What it is.
     pub const fn terms(&self) -> &StageTerms {
         &self.terms

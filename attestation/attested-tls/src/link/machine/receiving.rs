@@ -90,7 +90,7 @@ impl LinkMachine {
         if hello.role != self.terms.role.peer() {
             return Err(LinkEnd::Role);
         }
-        require_context(&self.terms.peer, &hello.context)?;
+        self.require_context(&hello.context)?;
         self.received.extend_from_slice(frame.bytes());
         out.push(self.make_evidence(&hello.nonce));
         self.own = Own::Asked;
@@ -185,28 +185,27 @@ impl LinkMachine {
         let flush = opened && !matches!(end, LinkEnd::PeerClosed { .. });
         out.push(Effect::Close { end, flush });
     }
-}
 
-fn require_context(expected: &LinkContext, got: &LinkContext) -> Result<(), LinkEnd> {
-    let other = |member, expected: String, got: String| {
-        Err(LinkEnd::Context {
-            member,
-            expected,
-            got,
-        })
-    };
-    if expected.pipeline != got.pipeline {
-        return other(
-            "pipeline",
-            expected.pipeline.to_string(),
-            got.pipeline.to_string(),
-        );
+    /// The peer is of this end's pipeline and model, and at a stage that this
+    /// end links with.
+    fn require_context(&self, got: &LinkContext) -> Result<(), LinkEnd> {
+        let own = &self.terms.own;
+        let other = |member, expected: String, got: String| {
+            Err(LinkEnd::Context {
+                member,
+                expected,
+                got,
+            })
+        };
+        if own.pipeline != got.pipeline {
+            return other("pipeline", own.pipeline.to_string(), got.pipeline.to_string());
+        }
+        if !self.terms.peers.contains(&got.stage) {
+            return Err(LinkEnd::no_stage(self.terms.peers.iter().copied(), got.stage));
+        }
+        if own.model != got.model {
+            return other("model", own.model.to_string(), got.model.to_string());
+        }
+        Ok(())
     }
-    if expected.stage != got.stage {
-        return other("stage", expected.stage.to_string(), got.stage.to_string());
-    }
-    if expected.model != got.model {
-        return other("model", expected.model.to_string(), got.model.to_string());
-    }
-    Ok(())
 }

@@ -23,7 +23,7 @@ pub(super) fn terms(role: Role) -> Terms {
     let client = Terms {
         role: Role::Client,
         own: context(1),
-        peer: context(2),
+        peers: BTreeSet::from([2]),
         spki_own: SpkiDigest::new([3; 32]),
         spki_peer: SpkiDigest::new([4; 32]),
         exporter_own: secret(5),
@@ -36,8 +36,8 @@ pub(super) fn terms(role: Role) -> Terms {
         Role::Client => client,
         Role::Server => Terms {
             role,
-            own: client.peer,
-            peer: client.own,
+            own: context(2),
+            peers: BTreeSet::from([client.own.stage]),
             spki_own: client.spki_peer,
             spki_peer: client.spki_own,
             exporter_own: client.exporter_peer,
@@ -343,13 +343,48 @@ fn t22_another_stage_pipeline_or_model_is_refused_before_evidence_is_made() {
     );
 }
 
+/// T22: a table of peers is a table: what is in between is not in it.
+#[test]
+fn t22_a_stage_that_is_not_in_the_table_gets_no_evidence_and_is_told_why() {
+    let terms = Terms {
+        own: context(3),
+        peers: BTreeSet::from([0, 2]),
+        ..terms(Role::Server)
+    };
+    for (stage, listed) in [(0, true), (1, false), (2, true), (3, false), (4, false)] {
+        let (mut machine, _) = LinkMachine::start(terms.clone(), Nonce::new([10; 32])).unwrap();
+        let hello = Hello {
+            role: Role::Client,
+            nonce: Nonce::new([11; 32]),
+            credential: None,
+            context: context(stage),
+            capabilities: Vec::new(),
+        };
+        let hello = frame(FrameType::Hello, &hello.encode().unwrap());
+        let effects = machine.step(seconds(1), Input::Received(&hello));
+        let attests = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::MakeEvidence { .. }));
+        assert_eq!(attests, listed, "stage {stage}");
+        if !listed {
+            assert_eq!(
+                sent(&effects),
+                [frame(FrameType::Close, &CloseCode::Context.encode())]
+            );
+            let why = end(&effects).unwrap().to_string();
+            assert!(why.contains(&format!("stage {stage}, expected 0 or 2")), "{why}");
+        }
+    }
+}
+
 /// T22: even with HELLOs that agree, evidence for stage 1 is not what is
 /// expected of stage 4.
 #[test]
 fn t22_the_expected_binder_is_of_the_stage_that_the_peer_claims() {
     let expected = |stage| {
         let terms = Terms {
-            peer: context(stage),
+            // As an end that links with both: the binder is of the one it said.
+            peers: BTreeSet::from([1, 4]),
             ..terms(Role::Server)
         };
         let (mut machine, _) = LinkMachine::start(terms, Nonce::new([10; 32])).unwrap();

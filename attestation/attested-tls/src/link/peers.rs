@@ -1,0 +1,56 @@
+//! Whom an end links with: for each stage that a peer may be, who appraises its
+//! evidence and whom the pipeline admits. A stage that isn't listed is refused
+//! by its HELLO; one that is listed is judged by exactly its own policy, at the
+//! beginning and at each renewal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use bastide_attestation::Appraiser;
+use bastide_attestation::link::PeerRules;
+
+/// What a peer at one stage must meet.
+#[derive(Clone)]
+pub struct LinkPolicy {
+    /// Judges its evidence.
+    pub appraiser: Arc<dyn Appraiser>,
+    /// Which peers are admitted once their evidence was accepted.
+    pub rules: PeerRules,
+}
+
+impl fmt::Debug for LinkPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkPolicy")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The peers of an end, by their stage. An end without any links with nobody.
+#[derive(Debug, Clone, Default)]
+pub struct LinkPeers(Arc<BTreeMap<u16, LinkPolicy>>);
+
+impl LinkPeers {
+    /// Each stage that a peer may be, and what it must meet there. Of a stage
+    /// that is given twice, the last counts.
+    #[must_use]
+    pub fn new(peers: impl IntoIterator<Item = (u16, LinkPolicy)>) -> Self {
+        Self(Arc::new(peers.into_iter().collect()))
+    }
+
+    /// What a peer at this stage must meet; `None` if this end links with none.
+    #[must_use]
+    pub fn policy(&self, stage: u16) -> Option<&LinkPolicy> {
+        self.0.get(&stage)
+    }
+
+    /// The stages, in order.
+    pub fn stages(&self) -> impl Iterator<Item = u16> {
+        self.0.keys().copied()
+    }
+
+    pub(super) fn stage_set(&self) -> BTreeSet<u16> {
+        self.stages().collect()
+    }
+}

@@ -1,0 +1,30 @@
+//! The machines on sockets and threads. It is thin: what is decided, the
+//! machines decide.
+//!
+//! Owns tasks, threads, queues and clocks. Refuses links of whoever may not
+//! link here; a queue that is full holds up who fills it, or ends that link.
+//! Logs name codes and stages, never what a message holds.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `transport` | opening, accepting and telling links apart |
+//! | `plain` | links that prove nothing, for a benchmark; not compiled in by default |
+//! | `cable` | a link at work |
+//! | `worker` | the thread that computes a stage |
+//! | `stage_node` | which links a stage has |
+//! | `drafting` | the thread that drafts |
+//! | `head_node`, `head_task` | the head's handle, and the task that owns its machine |
+
+mod cable;
+mod drafting;
+mod head_node;
+mod head_task;
+#[cfg(feature = "plain-transport")]
+mod plain;
+mod stage_node;
+mod transport;
+mod worker;
+
+pub use head_node::{Answer, Ask, HeadEnded, HeadUpdate, PipelineHead, StopCheck};
+pub use stage_node::{AttestStage, Attesting, HANDSHAKES, SILENT_HEAD, StageLinks, StageNode, StageState};
+pub use transport::Connector;
