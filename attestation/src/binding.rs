@@ -6,8 +6,8 @@
 use zeroize::Zeroizing;
 
 use crate::digest::{
-    Binder, BootId, ContextDigest, GpuNonce, LeafHash, Nonce, QuoteNonce, ReportData, Salt, SpkiDigest,
-    StatementDigest,
+    Binder, BootId, ContextDigest, GpuNonce, LeafHash, Nonce, PlanDigest, QuoteNonce, ReportData, Salt,
+    SpkiDigest, StatementDigest,
 };
 use crate::hash::{hmac_sha256, hmac_sha256_verify, sha256, sha512};
 
@@ -23,6 +23,9 @@ const QUOTE_NONCE_LABEL: &[u8] = b"bastide-quote-nonce-v1\0";
 const GPU_NONCE_LABEL: &[u8] = b"bastide-gpu-nonce-v1\0";
 const SESSION_LABEL: &[u8] = b"bastide-session-v1\0";
 const SEALED_LABEL: &[u8] = b"bastide-hpke-v1\0";
+const STAGE_LABEL: &[u8] = b"bastide-stage-v1\0";
+const LOG_ENTRY_LABEL: &[u8] = b"bastide-log-entry-v1\0";
+const LOG_HEAD_LABEL: &[u8] = b"bastide-log-head-v1\0";
 const CONFIRM_LABEL: &[u8] = b"bastide-confirm-v1\0";
 const LEAF_PREFIX: &[u8] = &[0x00];
 
@@ -85,6 +88,8 @@ pub enum LeafType {
     ReceiptKey,
     /// The head of an epoch log.
     LogHead,
+    /// A stage of a pipeline, for a client of its head.
+    Stage,
 }
 
 impl LeafType {
@@ -95,6 +100,7 @@ impl LeafType {
             Self::SealedKey => 2,
             Self::ReceiptKey => 3,
             Self::LogHead => 4,
+            Self::Stage => 5,
         }
     }
 }
@@ -220,6 +226,40 @@ pub fn sealed_binder(key_config: &[u8], nonce: &Nonce) -> Binder {
     Binder::new(sha256(&[SEALED_LABEL, key_config, nonce.as_bytes()]))
 }
 
+/// What evidence of a pipeline's stage is bound to, for a client that asks its
+/// head: `SHA-256("bastide-stage-v1\0" ‖ nonce ‖ plan digest ‖ context)`, leaf
+/// type 5, with the context of the stage's own number.
+#[must_use]
+pub fn stage_binder(nonce: &Nonce, plan: &PlanDigest, context: &ContextDigest) -> Binder {
+    Binder::new(sha256(&[
+        STAGE_LABEL,
+        nonce.as_bytes(),
+        plan.as_bytes(),
+        context.as_bytes(),
+    ]))
+}
+
+/// The digest of an epoch log with one entry more: `SHA-256("bastide-log-entry-v1\0"
+/// ‖ digest before ‖ SHA-256(S) ‖ report's digest, or nothing where none came)`. Of a
+/// log without entries it is zeros.
+#[must_use]
+pub fn log_entry_digest(
+    before: &[u8; 32],
+    statement: &StatementDigest,
+    report: Option<&[u8; 32]>,
+) -> [u8; 32] {
+    let report = report.map_or(&[][..], <[u8; 32]>::as_slice);
+    sha256(&[LOG_ENTRY_LABEL, before, statement.as_bytes(), report])
+}
+
+/// What evidence of an epoch log's head is bound to, in place of a TLS session:
+/// `SHA-256("bastide-log-head-v1\0" ‖ u64be(entries) ‖ digest of the log ‖ nonce)`,
+/// leaf type 4. `head` is the first two.
+#[must_use]
+pub fn log_head_binder(head: &[u8; 40], nonce: &Nonce) -> Binder {
+    Binder::new(sha256(&[LOG_HEAD_LABEL, head, nonce.as_bytes()]))
+}
+
 /// A link's CONFIRM: `HMAC-SHA-256(EKS_own, "bastide-confirm-v1\0" ‖ transcript)`
 /// with SHA-256 of all frames both ways as the transcript, the initiator's first.
 #[must_use]
@@ -335,6 +375,35 @@ pub(crate) mod tests {
         for wrong in [&confirm[..31], &[], &[0; 32]] {
             assert!(!link_confirm_holds(&own, &transcript, wrong));
         }
+    }
+
+    /// Computed by other code:
+    /// `sha256(b"bastide-stage-v1\0" + b"\x11"*32 + b"\x99"*32 + context)` with the
+    /// context of stage 3 in `link/context.rs`.
+    #[test]
+    fn known_answer_of_a_stages_binder_and_every_input_changes_it() {
+        let context: ContextDigest = "7a9e3953aa2cf34ab2e603cbe1df4121e7348f4ba8ecb26a37a3357f955c9ff8"
+            .parse()
+            .unwrap();
+        let (nonce, plan) = (Nonce::new([0x11; 32]), PlanDigest::new([0x99; 32]));
+        let base = stage_binder(&nonce, &plan, &context);
+        assert_eq!(
+            base.to_string(),
+            "4b85b3d588d0b9f93578b793bc9bd0fa2c80eaa8a9d94a681868536f1d04fd84"
+        );
+        for other in [
+            stage_binder(&Nonce::new([0x12; 32]), &plan, &context),
+            stage_binder(&nonce, &PlanDigest::new([0x98; 32]), &context),
+            stage_binder(&nonce, &plan, &ContextDigest::new([0x98; 32])),
+        ] {
+            assert_ne!(other, base);
+        }
+        // Nor does evidence of a session, a sealed key or a log serve for a stage.
+        let salt = Salt::new([0x33; 32]);
+        assert_ne!(
+            leaf(LeafType::Stage, &salt, &base),
+            leaf(LeafType::SealedKey, &salt, &base)
+        );
     }
 
     #[test]

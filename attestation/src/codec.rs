@@ -6,6 +6,7 @@
 //! is an unknown key, and refused.
 
 mod builder;
+mod numbered;
 mod pairs;
 
 use std::collections::BTreeMap;

@@ -125,6 +125,8 @@ byte_string! {
     PcrValue[32];
     /// Random name of one pipeline, chosen by its owner.
     PipelineId[16];
+    /// SHA-256 of a signed pipeline plan's exact bytes.
+    PlanDigest[32];
     /// SHA-256 of an appraisal policy's exact bytes, or of an enclave's configuration.
     PolicyDigest[32];
     /// Nonce passed to a vTPM's quote: see [`crate::binding::quote_nonce`].

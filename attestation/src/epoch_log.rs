@@ -1,7 +1,10 @@
 //! The epoch log: an enclave's statements of one boot in their order, each with
 //! the digest of the report over it, and the check that they are one chain. What
 //! is in a page proves nothing by itself: a statement that a client has appraised
-//! vouches for every statement before it, by the digests in them.
+//! vouches for every statement before it, by the digests in them; a head of the
+//! log that was attested vouches for reports as well, and that nothing is withheld.
+
+mod head;
 
 use crate::binding::statement_digest;
 use crate::codec::{CodecError, decode_pairs, encode_pairs};
@@ -10,6 +13,8 @@ use crate::evidence::PlatformEvidence;
 use crate::hash::sha256;
 use crate::snp::SnpReport;
 use crate::statement::{EpochStatement, MAX_STATEMENT_BYTES};
+
+pub use head::{AttestedLogHead, LOG_HEAD_PATH, LogHead, LogHeadAnswer, LogHeadError};
 
 /// Path at which an enclave answers pages of its log, with `?from=N&count=M`.
 pub const EPOCHS_PATH: &str = "/.well-known/bastide/epochs";
@@ -70,6 +75,14 @@ pub enum EpochLogError {
         /// What came.
         got: u64,
     },
+    /// The pages lead to another head than the one that was attested.
+    #[error("the pages lead to a head after {got} epochs that is not the attested one, of {expected}")]
+    Head {
+        /// Entries that the attested head counts.
+        expected: u64,
+        /// Entries that the pages lead to.
+        got: u64,
+    },
     /// A statement does not name the one before it.
     #[error("epoch {epoch} does not name the digest of the statement before it")]
     Link {
@@ -88,6 +101,7 @@ impl EpochLogError {
             Self::Boot { .. } => "epochs.boot",
             Self::Number { .. } => "epochs.number",
             Self::Link { .. } => "epochs.link",
+            Self::Head { .. } => "epochs.head",
         }
     }
 }
@@ -328,4 +342,4 @@ fn follow(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

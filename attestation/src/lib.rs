@@ -37,6 +37,7 @@ pub mod codec;
 pub mod encoding;
 pub mod link;
 pub mod nvidia;
+pub mod pipeline;
 pub mod sealed;
 pub mod snp;
 
@@ -63,16 +64,17 @@ pub use credential::{
 };
 pub use digest::{
     Binder, BootId, ChipId, ContextDigest, DigestError, GpuNonce, HostData, IdKeyDigest, KeyThumbprint,
-    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PipelineId, PolicyDigest, QuoteNonce,
-    ReportData, ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
+    LaunchMeasurement, LeafHash, ManifestDigest, Nonce, PcrValue, PipelineId, PlanDigest, PolicyDigest,
+    QuoteNonce, ReportData, ReportId, RimDigest, Salt, SpkiDigest, StatementDigest, TreeHash,
 };
 pub use ear::{
     EAR_PROFILE, Ear, EarClaims, EarContext, EarError, MAX_EAR_BYTES, TrustTier, TrustVector,
     TrustworthinessClaim,
 };
 pub use epoch_log::{
-    EPOCH_LOG_MEDIA_TYPE, EPOCHS_PATH, EpochChange, EpochLogEntry, EpochLogError, EpochLogPage,
-    MAX_EPOCH_LOG_PAGE, MAX_EPOCH_LOG_PAGE_BYTES, VerifiedEpochs,
+    AttestedLogHead, EPOCH_LOG_MEDIA_TYPE, EPOCHS_PATH, EpochChange, EpochLogEntry, EpochLogError,
+    EpochLogPage, LOG_HEAD_PATH, LogHead, LogHeadAnswer, LogHeadError, MAX_EPOCH_LOG_PAGE,
+    MAX_EPOCH_LOG_PAGE_BYTES, VerifiedEpochs,
 };
 pub use evidence::{
     ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,

@@ -8,11 +8,13 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use crate::codec::{CodecError, Fields, MapBuilder};
 use crate::digest::{KeyThumbprint, ManifestDigest, Nonce, Salt, StatementDigest};
 use crate::hash::sha256;
+use crate::pipeline::PipelineClaims;
 
 /// EAT profile of a receipt.
 pub const RECEIPT_PROFILE: &str = "tag:bastide,2026:receipt/v1";
 const EXTERNAL_AAD: &[u8] = b"bastide-receipt-v1";
-const MAX_RECEIPT_BYTES: usize = 4096;
+/// Most bytes of a receipt, by one node or by a pipeline.
+const MAX_RECEIPT_BYTES: usize = 24 * 1024;
 
 /// CWT and EAT claim keys, then private ones.
 mod claim {
@@ -29,6 +31,7 @@ mod claim {
     pub(super) const SAMPLING: i64 = -75_007;
     pub(super) const USAGE: i64 = -75_008;
     pub(super) const PREVIOUS: i64 = -75_009;
+    pub(super) const PIPELINE: i64 = -75_212;
 }
 
 /// A salted SHA-256 over exact bytes. It hides a short prompt only as long as
@@ -143,13 +146,15 @@ pub struct ReceiptClaims {
     pub usage: [u64; 2],
     /// SHA-256 of the receipt before; all zero for the first.
     pub previous: [u8; 32],
+    /// What the stages of a pipeline sign, where one answered.
+    pub pipeline: Option<PipelineClaims>,
 }
 
 /// Why a receipt doesn't hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptError {
-    /// Not a COSE_Sign1 of at most 4,096 bytes.
+    /// Not a COSE_Sign1 of at most 24,576 bytes.
     #[error("a receipt is a tagged COSE_Sign1 of at most {MAX_RECEIPT_BYTES} bytes")]
     Format,
     /// The signature algorithm is not EdDSA, or headers carry something else.
@@ -291,7 +296,7 @@ impl Receipt {
 
 impl ReceiptClaims {
     fn encode(&self, public_key: &[u8; 32]) -> Vec<u8> {
-        MapBuilder::new()
+        let claims = MapBuilder::new()
             .uint(claim::IAT, self.issued_at)
             .map(claim::CNF, MapBuilder::new().map(1, cose_key(public_key)))
             .bytes(claim::EAT_NONCE, self.nonce.as_bytes())
@@ -304,8 +309,12 @@ impl ReceiptClaims {
             .text(claim::FINISH, self.finish.as_str())
             .bytes(claim::SAMPLING, &self.sampling)
             .uints(claim::USAGE, &self.usage)
-            .bytes(claim::PREVIOUS, &self.previous)
-            .encode()
+            .bytes(claim::PREVIOUS, &self.previous);
+        match &self.pipeline {
+            Some(pipeline) => claims.map(claim::PIPELINE, pipeline.encode()),
+            None => claims,
+        }
+        .encode()
     }
 
     fn decode(bytes: &[u8]) -> Result<(Self, [u8; 32]), CodecError> {
@@ -338,6 +347,10 @@ impl ReceiptClaims {
             sampling: fields.array(claim::SAMPLING)?,
             usage: fields.uints(claim::USAGE)?,
             previous: fields.array(claim::PREVIOUS)?,
+            pipeline: match fields.has(claim::PIPELINE) {
+                true => Some(PipelineClaims::decode(fields.map(claim::PIPELINE)?)?),
+                false => None,
+            },
         };
         fields.finish()?;
         Ok((claims, public_key))
@@ -347,6 +360,8 @@ impl ReceiptClaims {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::PlanDigest;
+    use crate::pipeline::{Replan, Speculation};
     use proptest::prelude::*;
     use ring::signature::{Ed25519KeyPair, KeyPair};
 
@@ -366,6 +381,7 @@ mod tests {
             sampling: [6; 32],
             usage: [7, 8],
             previous: [0; 32],
+            pipeline: None,
         }
     }
 
@@ -418,8 +434,79 @@ mod tests {
         );
     }
 
+    fn of_a_pipeline() -> ReceiptClaims {
+        ReceiptClaims {
+            pipeline: Some(PipelineClaims {
+                plan: PlanDigest::new([1; 32]),
+                parts: vec![vec![9; 1024]; 16],
+                draft: Some(ManifestDigest::new([2; 32])),
+                speculation: Speculation {
+                    drafted: u64::MAX,
+                    accepted: u64::MAX,
+                    rounds: u64::MAX,
+                    largest: u64::MAX,
+                },
+                emitted: [3; 32],
+                replans: vec![
+                    Replan {
+                        position: u64::MAX,
+                        stage: 15,
+                        code: 255,
+                    };
+                    16
+                ],
+            }),
+            ..claims()
+        }
+    }
+
+    fn signed(claims: ReceiptClaims) -> Result<Receipt, ReceiptError> {
+        let (pair, public) = key(1);
+        Receipt::sign(claims, &public, |bytes| pair.sign(bytes).as_ref().try_into().ok())
+    }
+
     #[test]
-    fn the_largest_receipt_fits_a_header() {
+    fn a_pipelines_largest_receipt_is_within_the_limit_and_read_back() {
+        let largest = signed(of_a_pipeline()).unwrap();
+        assert!(
+            largest.as_bytes().len() < MAX_RECEIPT_BYTES,
+            "{}",
+            largest.as_bytes().len()
+        );
+        assert_eq!(
+            Receipt::verify(largest.as_bytes()).unwrap().claims(),
+            &of_a_pipeline()
+        );
+    }
+
+    #[test]
+    fn a_pipelines_claim_has_bounds() {
+        let changes: [fn(&mut PipelineClaims); 6] = [
+            |claims| claims.parts.clear(),
+            |claims| claims.parts.push(vec![1]),
+            |claims| claims.parts[3].clear(),
+            |claims| claims.parts[3].push(1),
+            |claims| claims.replans.push(claims.replans[0]),
+            |claims| claims.replans[0].stage = 16,
+        ];
+        for change in changes {
+            let mut claims = of_a_pipeline();
+            change(claims.pipeline.as_mut().unwrap());
+            assert_eq!(signed(claims), Err(ReceiptError::Signing));
+        }
+    }
+
+    /// What one node signed before there were pipelines.
+    #[test]
+    fn a_receipt_without_a_pipeline_has_the_bytes_that_it_always_had() {
+        assert_eq!(
+            hex::encode(receipt().digest()),
+            "9e8afb64aa2d7837ac41dd980805e80e071ed08c61ad9ad0afaf1f4d74c3b30c"
+        );
+    }
+
+    #[test]
+    fn the_largest_receipt_of_one_node_fits_a_header() {
         assert!(receipt().as_bytes().len() < 600, "{}", receipt().as_bytes().len());
     }
 

@@ -79,9 +79,10 @@ proptest! {
     /// A leaf's own preimage can't be cut into two children: what is hashed for a
     /// leaf begins with another byte than what is hashed for a node.
     #[test]
-    fn t9_no_leaf_is_the_hash_of_two_children(salt: [u8; 32], binder: [u8; 32], kind in 0_u8..5) {
+    fn t9_no_leaf_is_the_hash_of_two_children(salt: [u8; 32], binder: [u8; 32], kind in 0_u8..6) {
         let kinds = [
             LeafType::ServerTls, LeafType::ClientTls, LeafType::SealedKey, LeafType::ReceiptKey, LeafType::LogHead,
+            LeafType::Stage,
         ];
         let own = leaf(kinds[usize::from(kind)], &Salt::new(salt), &Binder::new(binder));
         let root = TreeHash::new(*own.as_bytes());

@@ -28,6 +28,10 @@ Examples:
     bastide-enclave serve --model /models/bastide-5m --listen vsock:4433 --vek /etc/bastide/vcek.der \
         --gpus nvml --rim-dir /etc/bastide/gpu
 
+  The same, with a certificate that names the node, for policies that ask for names (web_pki):
+    bastide-enclave serve --model /models/bastide-5m --listen vsock:4433 --vek /etc/bastide/vcek.der \
+        --tls-certificate /run/tls/fullchain.pem --tls-key /run/tls/privkey.pem
+
   On any machine, with a build that can simulate (nothing is confidential):
     bastide-enclave serve --model enclave/engine/models/bastide-5m --attester simulator
 
@@ -69,6 +73,13 @@ pub struct ServeArgs {
     /// Where clients come in: tcp:IP:PORT (port 0 takes a free one) or vsock:PORT.
     #[arg(long, value_name = "ADDRESS", default_value = "tcp:127.0.0.1:0")]
     pub listen: ListenAddress,
+    /// Certificate of this node's name, PEM, with those that lead to a root behind it: for clients whose
+    /// policy asks for one of a public authority; read once. Without it a key and a certificate are made at every start.
+    #[arg(long, value_name = "PEM", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of --tls-certificate, PEM, without a password; read once.
+    #[arg(long, value_name = "PEM", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
     /// Where /metrics, /livez and /readyz are answered in plain HTTP; a loopback address.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = loopback)]
     pub metrics_listen: SocketAddr,
@@ -388,6 +399,9 @@ mod tests {
         assert_eq!(limits.admission.client_attests, Rate::UNLIMITED);
         assert!(serve(&["--per-client-attests", "6"]).is_err());
         assert!(serve(&["--chain", "c.pem"]).is_err());
+        assert!(serve(&["--tls-certificate", "c.pem", "--tls-key", "k.pem"]).is_ok());
+        assert!(serve(&["--tls-certificate", "c.pem"]).is_err());
+        assert!(serve(&["--tls-key", "k.pem"]).is_err());
         assert!(serve(&["--kds", "https://kdsintf.amd.com", "--endorsements", "d"]).is_ok());
         assert!(serve(&["--kds", "kdsintf.amd.com"]).is_err());
     }

@@ -72,6 +72,26 @@ pub enum StartError {
     /// The TLS identity could not be made.
     #[error("the TLS identity can't be made")]
     Identity(#[from] IdentityError),
+    /// A file of the TLS identity could not be read.
+    #[error("`{}` can't be read", .file.display())]
+    TlsFile {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Certificate and key of the command line are no identity.
+    #[error("`{}` and `{}` can't be served with", .certificate.display(), .key.display())]
+    TlsIdentity {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// That of the key.
+        key: PathBuf,
+        /// Why.
+        #[source]
+        source: IdentityError,
+    },
     /// The attestation lane could not be started.
     #[error("the attestation lane can't be started")]
     Lane(#[source] LaneError),
@@ -119,6 +139,8 @@ impl StartError {
             Self::Gpus(fault) => fault.code(),
             Self::GpuPolicy { .. } => "start.gpu_policy",
             Self::Identity(_) => "start.identity",
+            Self::TlsFile { .. } => "start.tls_file",
+            Self::TlsIdentity { .. } => "start.tls_identity",
             Self::Lane(error) | Self::SelfAttestation(error) => error.code(),
             Self::Threads(_) => "start.threads",
             Self::Listen { .. } => "start.listen",
@@ -160,6 +182,11 @@ impl StartError {
             Self::Model { .. } => {
                 Some("copy the model directory again, whole, and compare it with its manifest.json")
             }
+            Self::TlsFile { .. } => Some("let this user read it, and give PEM of at most 256 KiB"),
+            Self::TlsIdentity { .. } => Some(
+                "give the node's certificate first and then those that lead to a root with `--tls-certificate`, the key that \
+                 it was issued for with `--tls-key`; or neither: then policies with `certificate = \"web_pki\"` refuse this node",
+            ),
             Self::Listen { .. } => Some("choose a free address of this machine, or port 0 for any free port"),
             Self::SelfAttestation(LaneError::Attester(AttesterError::Unendorsed { .. })) => Some(UNENDORSED),
             Self::SelfAttestation(_) => {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `args`, `error`, `ready` | the command's surface: flags, refusals to start, the ready line |
 //! | `startup`, `drain`, `attesting` | the way up, the way down, where evidence comes from |
+//! | `tls_files` | a certificate of a public authority and its key, if the operator has one |
 //! | `endorsing` | what AMD says of the chip: a directory, and AMD's key server if told so |
 //! | `server` | connections, their states and deadlines, paths |
 //! | `api` | OpenAI's requests, answers and errors as data |
@@ -21,7 +22,8 @@
 //! - no content of a request or an answer is in an error, a log or a metric:
 //!   logs are an allow-list, errors are made of our own words;
 //! - everything a peer can send, hold or wait for has a limit;
-//! - keys are made in memory at start and written nowhere.
+//! - keys are made in memory at start and written nowhere; that of a certificate
+//!   which an authority issued is read once.
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -46,5 +48,6 @@ mod sealed;
 mod server;
 pub mod startup;
 pub mod telemetry;
+pub mod tls_files;
 
 pub use server::Limits;

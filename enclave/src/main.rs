@@ -11,7 +11,7 @@ use bastide_enclave::attesting::Opened;
 use bastide_enclave::drain::Lifecycle;
 use bastide_enclave::error::StartError;
 use bastide_enclave::startup::{Enclave, Ended, Settings};
-use bastide_enclave::{Limits, attesting, hardening, model, telemetry};
+use bastide_enclave::{Limits, attesting, hardening, model, telemetry, tls_files};
 use clap::Parser as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -45,6 +45,7 @@ fn serve(args: &ServeArgs) -> Result<Ended, StartError> {
     telemetry::install().map_err(|_| StartError::Telemetry)?;
     hardening::silence_panics();
     hardening::harden().map_err(StartError::Hardening)?;
+    let identity = tls_files::open(args)?;
     let Opened {
         attester,
         gpus,
@@ -56,6 +57,7 @@ fn serve(args: &ServeArgs) -> Result<Ended, StartError> {
         listen: args.listen,
         metrics_listen: args.metrics_listen,
         engine_threads: args.engine_threads,
+        identity,
         limits: Limits::from(&args.limits),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

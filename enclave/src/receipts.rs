@@ -75,6 +75,7 @@ impl Ledger {
             sampling: answer.sampling,
             usage: answer.usage,
             previous: chain.previous,
+            pipeline: None,
         };
         let receipt = Receipt::sign(claims, self.key.public(), |message| self.key.sign(message))?;
         *chain = Chain {

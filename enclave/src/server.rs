@@ -7,11 +7,11 @@
 //! |---|---|
 //! | `accept` | the listeners, and who is let in |
 //! | `connection` | one connection's task and its deadlines |
-//! | `head` | how long a request's head may take |
+//! | `head`, `frames` | how long a request's head may take |
 //! | `session` | what is known of one connection: binding, lease, running request |
 //! | `route` | paths and methods, and what needs a lease |
 //! | `attest` | evidence for this connection |
-//! | `epochs` | pages of the epoch log |
+//! | `epochs` | pages of the epoch log, evidence of its head |
 //! | `chat` | a completion, whole or streamed, with its receipt |
 //! | `sealed` | evidence of the sealed-mode key; sealed requests and answers |
 //! | `body` | request bodies in, answers out |
@@ -23,6 +23,7 @@ mod body;
 mod chat;
 mod connection;
 mod epochs;
+mod frames;
 mod head;
 mod limits;
 mod monitor;

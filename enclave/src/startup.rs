@@ -51,6 +51,8 @@ pub struct Settings {
     pub metrics_listen: SocketAddr,
     /// Threads that one generation computes with; all if `None`.
     pub engine_threads: Option<NonZeroUsize>,
+    /// Who it is on TLS; a new key and its own certificate if `None`.
+    pub identity: Option<ServerIdentity>,
     /// Limits.
     pub limits: Limits,
 }
@@ -99,6 +101,7 @@ impl Enclave {
             listen,
             metrics_listen,
             engine_threads,
+            identity,
             limits,
         } = settings;
         let boot = Boot::generate()?;
@@ -134,7 +137,7 @@ impl Enclave {
         if let Some(gpus) = &gpus {
             gpus.state.tell(lane.signal());
         }
-        let identity = ServerIdentity::generate()?;
+        let identity = identity.map_or_else(ServerIdentity::generate, Ok)?;
         attest_self(&lane, endorser.as_deref()).await?;
         let metrics = Arc::new(Metrics::new());
         let inference = Inference::start(&model, limits.generations, limits.queue, &metrics)

@@ -2,8 +2,12 @@
 //! a clear line on stderr, nothing on stdout. This build has no simulator.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 fn run(args: &[&str], model: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bastide-enclave"))
@@ -154,4 +158,83 @@ fn a_signal_while_starting_ends_the_process() {
     // Killed only if it went on starting; then it has no exit code.
     enclave.kill().unwrap();
     assert_eq!(enclave.wait().unwrap().code(), Some(0));
+}
+
+/// A certificate's file and that of its key. The key is for everybody to read.
+fn issued(folder: &Path, name: &str) -> [String; 2] {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["node.example".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let parts = [
+        ("CERTIFICATE", certificate.der().to_vec()),
+        ("PRIVATE KEY", key.serialize_der()),
+    ];
+    parts.map(|(label, der)| {
+        let file = folder.join(format!("{name} {label}.pem"));
+        let text = STANDARD.encode(der);
+        fs::write(
+            &file,
+            format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"),
+        )
+        .unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        file.to_str().unwrap().to_owned()
+    })
+}
+
+#[test]
+fn a_certificate_that_cannot_be_served_with_is_refused_before_anything_is_attested() {
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = issued(folder.path(), "one");
+    let [_, other] = issued(folder.path(), "other");
+    let serve = |certificate: &str, key: &str| {
+        let args = ["serve", "--tls-certificate", certificate, "--tls-key", key];
+        run(&args, &model())
+    };
+    for (certificate, key, words) in [
+        (
+            &certificate,
+            &other,
+            "the private key is not that of the first certificate",
+        ),
+        (&key, &key, "expected certificates alone"),
+        (&certificate, &certificate, "one private key that has no password"),
+    ] {
+        let output = serve(certificate, key);
+        refused(
+            &output,
+            1,
+            &["start.tls_identity", words, "--tls-certificate", "do: "],
+        );
+    }
+    let output = serve("/nowhere/at/all", &key);
+    refused(&output, 1, &["start.tls_file", "/nowhere/at/all", "do: "]);
+    for one in ["--tls-certificate", "--tls-key"] {
+        let output = run(&["serve", one, &certificate], &model());
+        refused(&output, 2, &["--tls-key", "--tls-certificate"]);
+    }
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_warned_of_and_its_owners_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = issued(folder.path(), "one");
+    // A contradiction that is found right after: no machine starts with it.
+    let serve = || {
+        let args = ["serve", "--tls-certificate", &certificate, "--tls-key", &key];
+        let output = run(
+            &[&args[..], &["--simulated-generation", "turin"]].concat(),
+            &model(),
+        );
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warned = serve();
+    assert!(
+        warned.contains("enclave.tls_key") && warned.contains("0600"),
+        "{warned}"
+    );
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let silent = serve();
+    assert!(!silent.contains("enclave.tls_key"), "{silent}");
 }

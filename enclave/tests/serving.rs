@@ -12,4 +12,5 @@ mod serving {
     pub(crate) mod refusals;
     pub(crate) mod sealed;
     pub(crate) mod secrecy;
+    pub(crate) mod web_pki;
 }

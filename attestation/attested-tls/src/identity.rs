@@ -1,11 +1,13 @@
-//! Who the enclave is on TLS: a key made at boot, the certificate it issues for
-//! itself, and the only server configuration there is. The key is never
-//! written anywhere.
+//! Who the enclave is on TLS: a key made at boot and the certificate it issues for
+//! itself, or what an authority issued; and the only server configuration there
+//! is. No key is ever written anywhere.
+
+mod issued;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attestation::SpkiDigest;
+use bastide_attestation::{SpkiDigest, UnixTime};
 use rcgen::{CertificateParams, DnType};
 use rustls::ServerConfig;
 use rustls::server::NoServerSessionStorage;
@@ -33,6 +35,21 @@ pub enum IdentityError {
         /// What the certificate library said.
         reason: String,
     },
+    /// The certificate that was given can't be used.
+    #[error("the certificate can't be used: {reason}")]
+    Issued {
+        /// What was expected, and what came.
+        reason: String,
+    },
+    /// The private key that was given can't be used.
+    #[error("the private key can't be used: {reason}")]
+    PrivateKey {
+        /// What was expected, and what came. Nothing of the key.
+        reason: &'static str,
+    },
+    /// The private key is of another certificate.
+    #[error("the private key is not that of the first certificate")]
+    Mismatch,
     /// The TLS library does not take the configuration.
     #[error("the TLS configuration is not accepted: {reason}")]
     Configuration {
@@ -41,7 +58,7 @@ pub enum IdentityError {
     },
 }
 
-/// The TLS identity of one boot of an enclave. Clones share the key.
+/// The TLS identity of an enclave. Clones share the key.
 #[derive(Clone)]
 pub struct ServerIdentity {
     config: Arc<ServerConfig>,
@@ -68,6 +85,27 @@ impl ServerIdentity {
             reason: "its key is not readable".to_owned(),
         })?;
         let certified = CertifiedKey::new(vec![certificate], Arc::new(key));
+        Ok(Self {
+            config: Arc::new(server_config(certified)?),
+            spki,
+        })
+    }
+
+    /// The identity of a certificate that an authority issued and of its key, both
+    /// PEM: the node's certificate first, then those that lead to a root; one
+    /// private key (PKCS#8, PKCS#1 or SEC 1) without a password. What is decoded of
+    /// the key is wiped; its bytes are the caller's to wipe.
+    ///
+    /// Evidence is bound to this key as to a generated one, and rests on its
+    /// secrecy as little: whoever holds it elsewhere has another session.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if a file holds something else, the certificate is not
+    /// valid `now` or not for servers, or the key is not the certificate's.
+    pub fn from_pem(certificates: &[u8], key: &[u8], now: UnixTime) -> Result<Self, IdentityError> {
+        let certified = issued::certified(certificates, key, now)?;
+        let leaf = certified.cert.first().and_then(peer_certificate::spki);
+        let spki = leaf.ok_or(IdentityError::Mismatch)?;
         Ok(Self {
             config: Arc::new(server_config(certified)?),
             spki,

@@ -30,11 +30,11 @@ mod watchdog;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bastide_attestation::binding::LeafType;
+use bastide_attestation::binding::{LeafType, log_head_binder};
 use bastide_attestation::{
     AttestRequest, Attester, AttesterError, Binder, BootId, EpochLogPage, Evidence, GpuAttester,
-    GpuFreshness, KeyThumbprint, Lane, ManifestDigest, Omission, PolicyDigest, SessionSignature,
-    StatementDigest,
+    GpuFreshness, KeyThumbprint, Lane, LogHead, ManifestDigest, Nonce, Omission, PolicyDigest,
+    SessionSignature, StatementDigest,
 };
 use tokio::sync::watch;
 
@@ -448,6 +448,18 @@ impl LaneM {
     #[must_use]
     pub fn signal(&self) -> LaneSignal {
         LaneSignal(Arc::clone(&self.owner.queue))
+    }
+
+    /// Where the epoch log stands, with evidence for this nonce from a report that
+    /// begins after this call: its leaf stands for the head (type 4).
+    ///
+    /// # Errors
+    /// As [`Self::attest`].
+    pub async fn attest_log_head(&self, nonce: &Nonce) -> Result<(LogHead, Attested), LaneError> {
+        let head = self.owner.queue.log().head();
+        let binder = log_head_binder(&head.to_bytes(), nonce);
+        let attested = self.attest_as(LeafType::LogHead, binder).await?;
+        Ok((head, attested))
     }
 
     /// At most `count` statements of the epoch log from epoch `from` on, or from

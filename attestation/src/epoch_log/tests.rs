@@ -8,7 +8,7 @@ use crate::statement::tests::statement;
 use proptest::prelude::*;
 
 /// A chain of so many statements from epoch 0; `change` has the last word on each.
-fn chain(length: u64, change: impl Fn(&mut EpochStatement)) -> EpochLogPage {
+pub(crate) fn chain(length: u64, change: impl Fn(&mut EpochStatement)) -> EpochLogPage {
     let mut previous = StatementDigest::new([0; 32]);
     let entries = (0..length)
         .map(|epoch| {

@@ -161,6 +161,24 @@ impl PeerRules {
         })
     }
 
+    /// Issuers of credentials, Ed25519 public keys.
+    #[must_use]
+    pub fn issuers(&self) -> &[[u8; 32]] {
+        &self.issuers
+    }
+
+    /// Hardware that is ours.
+    #[must_use]
+    pub const fn hardware(&self) -> &HardwareRules {
+        &self.hardware
+    }
+
+    /// What a peer must have.
+    #[must_use]
+    pub const fn required(&self) -> Required {
+        self.required
+    }
+
     /// SHA-256 over a label and the rules, for the configuration that an epoch
     /// statement names.
     #[must_use]

@@ -366,6 +366,7 @@ async fn boot(server: &Server, limits: KdsLimits, known: bool) -> Result<Enclave
         listen: ListenAddress::Tcp(free),
         metrics_listen: free,
         engine_threads: NonZeroUsize::new(1),
+        identity: None,
         limits: Limits::default(),
     };
     Enclave::start_with(settings, attester, None, Some(endorser))

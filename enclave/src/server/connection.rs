@@ -59,13 +59,15 @@ where
     let service = service_fn(|request| route::answer(Arc::clone(session), protocol, request));
     match protocol {
         Protocol::Http1 => {
+            let io = TokioIo::new(Heads::new(stream, session, protocol));
             let connection = http1::Builder::new()
                 .max_buf_size(limits.header_bytes)
-                .serve_connection(TokioIo::new(Heads::new(stream, session)), service);
+                .serve_connection(io, service);
             until_the_end(session, connection).await;
         }
         Protocol::Http2 => {
-            let connection = http2(limits).serve_connection(TokioIo::new(stream), service);
+            let io = TokioIo::new(Heads::new(stream, session, protocol));
+            let connection = http2(limits).serve_connection(io, service);
             until_the_end(session, connection).await;
         }
     }
@@ -102,7 +104,7 @@ where
     }
 }
 
-impl<IO, S> Serving for http2::Connection<TokioIo<IO>, S, TokioExecutor>
+impl<IO, S> Serving for http2::Connection<TokioIo<Heads<IO>>, S, TokioExecutor>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming, ResBody = AnswerBody>,

@@ -1,14 +1,40 @@
-//! Pages of the epoch log. They carry nothing of a user; how busy this enclave is
-//! can be read from them, so that an attested connection is needed.
+//! Pages of the epoch log, and evidence of its head. They carry nothing of a user;
+//! how busy this enclave is can be read from them, so that an attested connection
+//! is needed.
 
-use bastide_attestation::{EPOCH_LOG_MEDIA_TYPE, MAX_EPOCH_LOG_PAGE};
-use hyper::Response;
+use bastide_attestation::{ENVELOPE_MEDIA_TYPE, EPOCH_LOG_MEDIA_TYPE, LogHeadAnswer, MAX_EPOCH_LOG_PAGE};
+use hyper::body::Incoming;
 use hyper::header::HeaderValue;
+use hyper::{Request, Response};
 
-use super::Node;
 use super::body::AnswerBody;
 use super::route::with_type;
+use super::session::Session;
+use super::{Node, attest};
 use crate::api::ApiError;
+
+/// Answers with evidence of where the log stands, for the nonce of the request. It
+/// counts as an attest of this connection and is none: its lease is what it was.
+pub(super) async fn head(
+    session: &Session,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, ApiError> {
+    let request = attest::challenge(session, request).await?;
+    let (head, attested) = session
+        .node
+        .lane
+        .attest_log_head(&request.nonce)
+        .await
+        .map_err(|error| attest::no_report(&error))?;
+    let answer = LogHeadAnswer {
+        evidence: attested.evidence,
+        head,
+    };
+    Ok(with_type(
+        AnswerBody::whole(answer.encode()),
+        HeaderValue::from_static(ENVELOPE_MEDIA_TYPE),
+    ))
+}
 
 /// Answers `?from=N&count=M`: both may be left out.
 pub(super) fn page(node: &Node, query: Option<&str>) -> Result<Response<AnswerBody>, ApiError> {

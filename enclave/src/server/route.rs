@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bastide_attestation::sealed::{SEALED_KEY_PATH, SEALED_PATH};
-use bastide_attestation::{ATTEST_PATH, EPOCHS_PATH};
+use bastide_attestation::{ATTEST_PATH, EPOCHS_PATH, LOG_HEAD_PATH};
 use bastide_attested_tls::Protocol;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -69,6 +69,11 @@ async fn dispatch(
             only(&request, &Method::GET, "GET")?;
             session.require_lease()?;
             epochs::page(node, request.uri().query())
+        }
+        LOG_HEAD_PATH => {
+            only(&request, &Method::POST, "POST")?;
+            session.require_lease()?;
+            epochs::head(session, request).await
         }
         chat::PATH => {
             only(&request, &Method::POST, "POST")?;

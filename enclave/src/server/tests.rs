@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use bastide_attestation::{
     ATTEST_PATH, Appraiser, AttestAnswer, AttestRequest, AttestationResult, ENVELOPE_MEDIA_TYPE, EPOCHS_PATH,
-    EpochLogPage, EpochStatement, Evidence, GpuFreshness, GpuNonce, GpuSeedKind, Lane, ManifestDigest, Nonce,
-    REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, UnixTime, Untrusted, Verdict, binding::LeafType,
+    EpochLogPage, EpochStatement, Evidence, GpuFreshness, GpuNonce, GpuSeedKind, LOG_HEAD_PATH, Lane,
+    LogHead, LogHeadAnswer, ManifestDigest, Nonce, REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest,
+    UnixTime, Untrusted, Verdict, binding, binding::LeafType,
 };
 use bastide_attested_tls::{Connector, Protocol, SessionKey};
 use bastide_attester::simulator::nvidia::{GpuOptions, SimulatedGpus};
@@ -66,6 +67,7 @@ async fn node_within(limits: Limits, gpus: Option<Gpus>) -> Arc<Node> {
         listen: ListenAddress::Tcp(free),
         metrics_listen: free,
         engine_threads: NonZeroUsize::new(1),
+        identity: None,
         limits,
     };
     let attester = Arc::new(Simulator::new(options).unwrap());
@@ -507,6 +509,54 @@ async fn the_epoch_log_is_answered_to_attested_connections_as_one_chain() {
     let answer = client.ask(Method::GET, &bad, "", "").await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_value"));
     assert_eq!(client.ask(Method::POST, EPOCHS_PATH, "", "").await.status, 405);
+}
+
+/// What the log's head says is bound to the client's nonce, and vouches for pages.
+#[tokio::test]
+async fn the_epoch_logs_head_is_attested_for_a_nonce_to_attested_connections() {
+    let node = node().await;
+    let session = pending(&node).await;
+    let asked = AttestRequest::fresh(Nonce::new([7; 32]));
+    let mut client = Plain::to(&session).await;
+    let answer = client
+        .ask(Method::POST, LOG_HEAD_PATH, REQUEST_MEDIA_TYPE, asked.encode())
+        .await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (403, "attestation_required")
+    );
+    let mut client = Plain::to(&session).await;
+    client.attest(&AttestRequest::fresh(Nonce::new([1; 32]))).await;
+    let own = session.require_lease().unwrap().statement;
+    let answer = client
+        .ask(Method::POST, LOG_HEAD_PATH, REQUEST_MEDIA_TYPE, asked.encode())
+        .await;
+    assert_eq!(
+        (answer.status, &answer.headers[CONTENT_TYPE]),
+        (200, &ENVELOPE_MEDIA_TYPE.parse().unwrap())
+    );
+    let (evidence, head) = LogHeadAnswer::decode(&answer.body).unwrap();
+    let evidence = evidence.as_unverified();
+    let statement = EpochStatement::decode(&evidence.statement).unwrap();
+    let included = |kind: LeafType, nonce: &Nonce| {
+        let bound = binding::log_head_binder(&head.to_bytes(), nonce);
+        let leaf = binding::leaf(kind, &evidence.proof.salt, &bound);
+        let held = evidence.proof.verify(&leaf, statement.depth, &statement.root);
+        held.is_ok()
+    };
+    assert!(included(LeafType::LogHead, &asked.nonce));
+    assert!(!included(LeafType::ServerTls, &asked.nonce));
+    assert!(!included(LeafType::LogHead, &Nonce::new([8; 32])));
+
+    let answer = client.ask(Method::GET, EPOCHS_PATH, "", "").await;
+    let mut page = EpochLogPage::decode(&answer.body).unwrap();
+    // The statement that vouches for the head came after it.
+    assert_eq!(page.entries.pop().unwrap().statement, evidence.statement);
+    assert_eq!(LogHead::EMPTY.after(&page).unwrap(), head);
+    assert_eq!(head.epochs(), statement.epoch);
+    // The connection is attested as it was.
+    assert_eq!(session.require_lease().unwrap().statement, own);
+    assert_eq!(client.ask(Method::GET, LOG_HEAD_PATH, "", "").await.status, 405);
 }
 
 /// A connection as it is served, in plain, to write bytes to.

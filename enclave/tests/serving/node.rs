@@ -17,7 +17,7 @@ use bastide_attestation::{
 };
 use bastide_attested_tls::{
     AttestedConnection, AttestedPool, ConnectError, Connector, HttpVersions, LaneM, NodeAddress, PoolLimits,
-    SendError,
+    SendError, ServerIdentity,
 };
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_enclave::Limits;
@@ -82,6 +82,13 @@ pub(crate) fn now() -> UnixTime {
     UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
+/// A simulated processor that answers at once.
+fn genoa() -> Arc<Simulator> {
+    let mut options = SimulatorOptions::new(Generation::Genoa, now());
+    options.latency = Duration::from_millis(1);
+    Arc::new(Simulator::new(options).unwrap())
+}
+
 /// A running enclave.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
@@ -97,30 +104,33 @@ impl Node {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
-        let mut options = SimulatorOptions::new(Generation::Genoa, now());
-        options.latency = Duration::from_millis(1);
-        Self::attested_by(limits, Arc::new(Simulator::new(options).unwrap())).await
+        Self::attested_by(limits, genoa()).await
     }
 
     pub(crate) async fn attested_by(
         limits: Limits,
         attester: Arc<dyn bastide_attestation::Attester>,
     ) -> Self {
-        Self::try_start(limits, attester, None).await.unwrap()
+        Self::try_start(limits, attester, None, None).await.unwrap()
     }
 
     /// A simulated Genoa with these GPUs.
     pub(crate) async fn with_gpus(gpus: Gpus) -> Result<Self, StartError> {
-        let mut options = SimulatorOptions::new(Generation::Genoa, now());
-        options.latency = Duration::from_millis(1);
-        let attester = Arc::new(Simulator::new(options).unwrap());
-        Self::try_start(Limits::default(), attester, Some(gpus)).await
+        Self::try_start(Limits::default(), genoa(), Some(gpus), None).await
+    }
+
+    /// One that an authority gave a certificate.
+    pub(crate) async fn named(identity: ServerIdentity) -> Self {
+        Self::try_start(Limits::default(), genoa(), None, Some(identity))
+            .await
+            .unwrap()
     }
 
     async fn try_start(
         limits: Limits,
         attester: Arc<dyn bastide_attestation::Attester>,
         gpus: Option<Gpus>,
+        identity: Option<ServerIdentity>,
     ) -> Result<Self, StartError> {
         Log::of_process();
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -129,6 +139,7 @@ impl Node {
             listen: ListenAddress::Tcp(free),
             metrics_listen: free,
             engine_threads: std::num::NonZeroUsize::new(1),
+            identity,
             limits,
         };
         let enclave = Enclave::start_with(settings, attester, gpus, None).await?;

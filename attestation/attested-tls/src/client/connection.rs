@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 
 use crate::address::NodeAddress;
 use crate::client::error::{ConnectError, State};
-use crate::client::exchange::Sender;
+use crate::client::exchange::{Sender, was_not_begun};
 use crate::client::judge::{Judge, SessionAttestation, SessionLane};
 use crate::client::lease::LEASE;
 use crate::client::tasks::Tasks;
@@ -46,6 +46,10 @@ pub enum SendError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The node wants no further request on this connection, and says that it did
+    /// not begin with this one (GOAWAY).
+    #[error("the node closed the connection before it began with the request; connect again")]
+    NotBegun(#[source] hyper::Error),
     /// The connection broke after some or all of the request was written.
     #[error("the connection broke while a request was on it")]
     Interrupted(#[source] hyper::Error),
@@ -63,7 +67,7 @@ impl SendError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::LeaseOver => "session.lease_over",
-            Self::Closed | Self::Interrupted(_) => "session.closed",
+            Self::Closed | Self::NotBegun(_) | Self::Interrupted(_) => "session.closed",
             Self::Busy => "session.busy",
             Self::Request { .. } => "session.request",
             Self::TimedOut { .. } => "session.timeout",
@@ -360,6 +364,10 @@ impl AttestedConnection {
             }
             Ok(Err(mut error)) => Err(match error.take_message() {
                 Some(_) => SendError::Closed,
+                None if was_not_begun(error.error()) => {
+                    self.shared.fail();
+                    SendError::NotBegun(error.into_error())
+                }
                 None => SendError::Interrupted(error.into_error()),
             }),
             Err(_) => {

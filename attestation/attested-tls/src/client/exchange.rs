@@ -138,6 +138,17 @@ impl Sender {
     }
 }
 
+/// Whether the node said of this request that it did nothing with it and never
+/// will: GOAWAY without an error, whose last stream comes before the request's
+/// (RFC 9113, 6.8 and 8.7). Streams up to the last one end differently, and so do
+/// those of a connection that broke. HTTP/1.1 has no such word.
+pub(crate) fn was_not_begun(error: &hyper::Error) -> bool {
+    let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    h2.is_some_and(|error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    })
+}
+
 /// An HTTP connection that has not been attested. Dropping it closes the
 /// connection at once.
 pub(crate) struct Exchange {

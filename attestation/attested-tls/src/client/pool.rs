@@ -304,8 +304,10 @@ impl AttestedPool {
     }
 
     /// Sends a request over a connection that takes it. It is sent again, over
-    /// another, only where nothing of it was written or the node refused it
-    /// because it holds the session for no longer attested (403).
+    /// another, only where nothing of it was written, where the node refused it
+    /// because it holds the session for no longer attested (403), or, once, where
+    /// the node said that it did not begin with it (GOAWAY). Whatever else broke
+    /// may have been answered, and is not sent again.
     ///
     /// # Errors
     /// [`PoolError`].
@@ -314,6 +316,7 @@ impl AttestedPool {
         request: Request<Full<Bytes>>,
     ) -> Result<(PooledConnection, Response<Incoming>), PoolError> {
         let mut last = None;
+        let mut crossed = false;
         for attempt in 1..=ATTEMPTS {
             let mut connection = self.take().await?;
             match connection.send(request.clone()).await {
@@ -322,6 +325,11 @@ impl AttestedPool {
                 }
                 Ok(response) => return Ok((connection, response)),
                 Err(error) if error.nothing_written() => last = Some(error),
+                // A node that says so of every request is not asked for ever.
+                Err(error @ SendError::NotBegun(_)) if !crossed => {
+                    crossed = true;
+                    last = Some(error);
+                }
                 Err(error) => return Err(PoolError::Send(Arc::new(error))),
             }
         }

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use bastide_attestation::{EpochLogEntry, EpochLogPage, MAX_EPOCH_LOG_PAGE};
+use bastide_attestation::{EpochLogEntry, EpochLogPage, LogHead, MAX_EPOCH_LOG_PAGE};
 
 /// How many statements are kept.
 const MOST: usize = 4096;
@@ -15,6 +15,8 @@ pub(super) struct Log {
     /// Epoch of the first that is kept.
     first: u64,
     entries: VecDeque<EpochLogEntry>,
+    /// Over all, kept or not.
+    head: LogHead,
 }
 
 impl Log {
@@ -22,7 +24,13 @@ impl Log {
         if self.entries.len() >= MOST && self.entries.pop_front().is_some() {
             self.first += 1;
         }
+        self.head = self.head.then(&entry);
         self.entries.push_back(entry);
+    }
+
+    /// Where the log stands.
+    pub(super) const fn head(&self) -> LogHead {
+        self.head
     }
 
     /// At most `count` from epoch `from` on, or from the oldest that is kept.
@@ -55,5 +63,6 @@ mod tests {
         assert_eq!(page(5000, 2), [] as [u64; 0]);
         assert_eq!(page(u64::MAX, usize::MAX), [] as [u64; 0]);
         assert_eq!(page(1000, usize::MAX).len(), MAX_EPOCH_LOG_PAGE);
+        assert_eq!(log.head().epochs(), 5000);
     }
 }

@@ -18,6 +18,11 @@ use crate::lane_m::session_key::SessionKey;
 use crate::lane_m::strict::Prepared;
 use crate::lane_m::{EnclaveFacts, LaneCounters, LaneError, LaneHealth, LaneLimits};
 
+/// How long after a report that failed a change is stated again; doubled each time
+/// up to 64 s, as often as this.
+const RESTATE: Duration = Duration::from_millis(500);
+const RESTATE_DOUBLINGS: u32 = 7;
+
 pub(super) const THREAD_ENDED: &str = "the attester's thread has ended";
 
 pub(super) type Answer = Result<Granted, LaneError>;
@@ -93,6 +98,35 @@ pub(super) struct Done {
     pub(super) generation: u64,
 }
 
+/// A change that no report has come for.
+#[derive(Debug, Clone, Copy)]
+struct Unstated {
+    /// Reports over it that failed.
+    failures: u32,
+    /// When one is made even if nobody waits.
+    due: Instant,
+}
+
+impl Unstated {
+    /// From now on.
+    fn new() -> Self {
+        Self {
+            failures: 0,
+            due: Instant::now(),
+        }
+    }
+
+    /// After one more report that failed: later and later, and for ever. Whoever
+    /// comes meanwhile is not held up; what they get states it as well.
+    fn again(self, now: Instant) -> Self {
+        let wait = RESTATE.saturating_mul(1 << self.failures.min(RESTATE_DOUBLINGS));
+        Self {
+            failures: self.failures.saturating_add(1),
+            due: now + wait,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct State {
     waiters: VecDeque<Waiter>,
@@ -104,7 +138,9 @@ struct State {
     asking: Vec<Waiter>,
     prepared: Option<Prepared>,
     /// A change has to be stated, whoever waits.
-    forced: bool,
+    unstated: Option<Unstated>,
+    /// The report that is being made states it.
+    stating: Option<Unstated>,
     /// When the report that is being made was asked for.
     asked: Option<Instant>,
     facts: EnclaveFacts,
@@ -148,7 +184,8 @@ impl Queue {
                 strict: VecDeque::new(),
                 asking: Vec::new(),
                 prepared: None,
-                forced: false,
+                unstated: None,
+                stating: None,
                 asked: None,
                 facts,
                 generation: 0,
@@ -349,8 +386,8 @@ impl Queue {
 
     // For the PSP's thread.
 
-    /// Waits until someone asks, or a change has to be stated, and `earliest` has
-    /// come; then takes a strict tree that is ready, or else as many as an epoch
+    /// Waits until someone asks, or a change has to be stated (anew, where the report
+    /// over it failed), and `earliest` has come; then takes a strict tree that is ready, or else as many as an epoch
     /// holds. `None` when nobody will ask any more, or may.
     pub(super) fn next(&self, earliest: Instant) -> Option<Turn> {
         let mut state = self.lock();
@@ -358,9 +395,22 @@ impl Queue {
             if state.closed || state.fault.is_some() {
                 return None;
             }
-            if state.waiters.is_empty() && state.prepared.is_none() && !state.forced {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            if state.waiters.is_empty() && state.prepared.is_none() {
+                let due = state
+                    .unstated
+                    .map(|unstated| unstated.due.saturating_duration_since(Instant::now()));
+                match due {
+                    None => {
+                        state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                        continue;
+                    }
+                    Some(left) if !left.is_zero() => {
+                        let woken = self.changed.wait_timeout(state, left);
+                        (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+                        continue;
+                    }
+                    Some(_) => {}
+                }
             }
             let early = earliest.saturating_duration_since(Instant::now());
             if !early.is_zero() {
@@ -377,8 +427,8 @@ impl Queue {
             // Those who left or whose time is over need no leaf.
             state.waiters.retain(|waiter| waiter.waits(now));
             let take = state.waiters.len().min(MAX_LEAVES);
-            if take > 0 || state.forced {
-                state.forced = false;
+            if take > 0 || state.unstated.is_some_and(|unstated| unstated.due <= now) {
+                state.stating = state.unstated.take();
                 state.in_flight = state.waiters.drain(..take).collect();
                 let leaves = state.in_flight.iter().map(|waiter| waiter.leaf).collect();
                 return Some(self.turn(&mut state, Work::Batch(leaves), now));
@@ -413,6 +463,10 @@ impl Queue {
         // However late the timer is.
         self.bite(&mut state);
         state.asked = None;
+        // A change after it has a report of its own before it.
+        if let (Some(unstated), false) = (state.stating.take(), came) {
+            state.unstated.get_or_insert(unstated.again(Instant::now()));
+        }
         let counter = if came && state.fault.is_none() {
             &self.epochs
         } else {
@@ -551,7 +605,7 @@ impl State {
     fn next_generation(&mut self, answers: bool) -> u64 {
         self.generation += 1;
         self.answering += u64::from(answers);
-        self.forced = true;
+        self.unstated = Some(Unstated::new());
         self.generation
     }
 

@@ -807,3 +807,68 @@ async fn the_log_has_every_statement_in_one_chain_and_says_which_no_report_came_
     let rest = lane.epochs(1, 2);
     assert_eq!(rest.entries, page.entries[1..3]);
 }
+
+/// The lane states a change by itself, however often that fails, and holds nobody
+/// up who comes meanwhile.
+#[tokio::test]
+async fn a_change_whose_report_failed_is_stated_again_though_nobody_asks() {
+    let began = Instant::now();
+    let attester = Scripted::new(&[Act::Transient, Act::Unusable]);
+    let lane = attester.lane(LaneLimits::default());
+    let model = ManifestDigest::new([0x66; 32]);
+    lane.restate(|facts| facts.model = model);
+    until(|| lane.counters().epochs == 1).await;
+    // Twice, later each time: half a second, and then a whole one.
+    assert!(
+        began.elapsed() >= Duration::from_millis(1500),
+        "{:?}",
+        began.elapsed()
+    );
+    let stated = attester.stated();
+    assert!(stated.iter().all(|statement| statement.model == model));
+    assert_eq!((stated.len(), lane.counters().failures), (3, 2));
+    assert_eq!(lane.counters().sessions, 0);
+    let verified = lane.epochs(0, usize::MAX).verify(None).unwrap().unwrap();
+    assert_eq!(verified.unreported(), [0, 1]);
+    // Once stated, it is not stated again.
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    assert_eq!(attester.stated().len(), 3);
+}
+
+#[tokio::test]
+async fn a_session_that_comes_while_a_change_waits_to_be_stated_again_states_it() {
+    let (attester, gpus) = (Scripted::new(&[Act::Transient]), Arc::new(Gpus::default()));
+    let lane = with_gpus(&attester, &gpus, LaneLimits::default());
+    lane.signal().interrupted();
+    until(|| lane.counters().failures == 1).await;
+    let began = Instant::now();
+    let attested = lane.attest(binder(1)).await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_millis(400),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(attested.standing.generation, 1);
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(attester.stated().len(), 2);
+}
+
+/// A newer change is stated at once, whatever became of the one before it.
+#[tokio::test]
+async fn a_change_does_not_wait_for_the_one_before_it() {
+    let attester = Scripted::new(&[Act::Transient, Act::Transient, Act::Transient]);
+    let lane = attester.lane(LaneLimits::default());
+    lane.restate(|facts| facts.sealed_key = Some([1; 32]));
+    // The third would be made a second and a half after the first.
+    until(|| lane.counters().failures == 2).await;
+    let began = Instant::now();
+    lane.restate(|facts| facts.sealed_key = Some([2; 32]));
+    until(|| lane.counters().failures == 3).await;
+    assert!(
+        began.elapsed() < Duration::from_millis(400),
+        "{:?}",
+        began.elapsed()
+    );
+    until(|| lane.counters().epochs == 1).await;
+    assert_eq!(attester.stated()[3].sealed_key, Some([2; 32]));
+}

@@ -7,6 +7,7 @@ mod binding;
 mod doubles;
 mod epochs;
 mod gate;
+mod goaway;
 mod handshake;
 mod lane;
 mod lane_k;

@@ -67,6 +67,7 @@ fn leaves() -> Vec<Value> {
         (LeafType::SealedKey, 2),
         (LeafType::ReceiptKey, 3),
         (LeafType::LogHead, 4),
+        (LeafType::Stage, 5),
     ];
     let (salt, bound) = (pattern::<32>(0x01), pattern::<32>(0x02));
     kinds

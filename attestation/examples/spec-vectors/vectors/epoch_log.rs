@@ -1,6 +1,9 @@
 //! Pages of the epoch log: a chain with what changed in it, and pages that are none.
 
-use bastide_attestation::{BootId, EpochLogEntry, EpochLogPage, EpochStatement, StatementDigest};
+use bastide_attestation::binding::{LeafType, leaf, log_head_binder};
+use bastide_attestation::{
+    BootId, EpochLogEntry, EpochLogPage, EpochStatement, LogHead, Nonce, Salt, StatementDigest,
+};
 use serde_json::{Value, json};
 
 use super::{pattern, statement};
@@ -8,7 +11,11 @@ use super::{pattern, statement};
 pub(super) fn file() -> Value {
     super::with_head(
         "pages of the epoch log: entries of statement and report's digest, one chain; `refused` are no chain",
-        json!({"pages": [page_of(0, &chain(0, 4)), page_of(41, &chain(41, 3))], "refused": refused()}),
+        json!({
+            "pages": [page_of(0, &chain(0, 4)), page_of(41, &chain(41, 3))],
+            "refused": refused(),
+            "heads": [head_of(0), head_of(1), head_of(4)],
+        }),
     )
 }
 
@@ -57,6 +64,24 @@ fn page_of(first: u64, statements: &[EpochStatement]) -> Value {
         "unreported": verified.unreported(),
         "reports": page.entries.iter().map(|entry| entry.report.map(hex::encode)).collect::<Vec<_>>(),
         "cbor": hex::encode(page.encode()),
+    })
+}
+
+/// The head after so many epochs of a log, and what evidence of it is bound to.
+fn head_of(epochs: u64) -> Value {
+    let page = page(&chain(0, epochs));
+    let head = LogHead::EMPTY.after(&page).expect("a chain from epoch 0");
+    let (nonce, salt) = (Nonce::new(pattern(0x71)), Salt::new(pattern(0x72)));
+    let binder = log_head_binder(&head.to_bytes(), &nonce);
+    json!({
+        "page": hex::encode(page.encode()),
+        "epochs": head.epochs(),
+        "digest": hex::encode(head.digest()),
+        "record": hex::encode(head.to_bytes()),
+        "nonce": nonce.to_string(),
+        "binder": binder.to_string(),
+        "salt": salt.to_string(),
+        "leaf": leaf(LeafType::LogHead, &salt, &binder).to_string(),
     })
 }
 

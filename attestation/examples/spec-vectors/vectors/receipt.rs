@@ -85,6 +85,7 @@ fn claims(sequence: u64, answered: &Answered, previous: [u8; 32]) -> ReceiptClai
         sampling: pattern(0x48),
         usage: answered.usage,
         previous,
+        pipeline: None,
     }
 }
 
@@ -243,8 +244,8 @@ fn refused() -> Vec<Value> {
             with_claims(MapBuilder::new().encode()),
         ),
         (
-            "more than 4,096 bytes, validly signed",
-            with_claims(MapBuilder::new().bytes(1, &[0; 4096]).encode()),
+            "more than 24,576 bytes, validly signed",
+            with_claims(MapBuilder::new().bytes(1, &[0; 24_576]).encode()),
         ),
     ]
     .map(|(why, bytes)| {

@@ -25,7 +25,10 @@ impl Head {
             self.counts.stale += 1;
             return;
         }
+        let fallen = self.ring.fallen() && matches!(envelope.message, Message::Answer(_) | Message::Fault(_));
+        // What a stage says of a ring that has fallen was true when it said so.
         let heard = match envelope.message {
+            _ if fallen => Ok(false),
             Message::Ready(ready) => self.hear_ready(stage, ready, now),
             Message::Pong { tick, done } => self.ring.hear_pong(stage, tick, done).map(|()| true),
             Message::Answer(answer) => self.hear_answer(stage, answer, now, out),

@@ -131,6 +131,7 @@ fn receipt(statement: &[u8], sequence: u64, previous: [u8; 32], body: &[u8]) -> 
         sampling: [6; 32],
         usage: [7, 8],
         previous,
+        pipeline: None,
     };
     let (pair, public) = receipt_key();
     Receipt::sign(claims, &public, |bytes| pair.sign(bytes).as_ref().try_into().ok()).unwrap()

@@ -37,6 +37,7 @@ fn receipt(seed: u8) -> Receipt {
         sampling: [6; 32],
         usage: [7, 8],
         previous: [0; 32],
+        pipeline: None,
     };
     let (pair, public) = key(seed);
     Receipt::sign(claims, &public, |bytes| pair.sign(bytes).as_ref().try_into().ok()).unwrap()

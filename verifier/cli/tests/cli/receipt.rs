@@ -27,6 +27,7 @@ fn receipt() -> Receipt {
         sampling: [6; 32],
         usage: [7, 8],
         previous: [0; 32],
+        pipeline: None,
     };
     let key = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
     let public = key.public_key().as_ref().try_into().unwrap();
