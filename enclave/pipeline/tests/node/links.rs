@@ -41,7 +41,7 @@ async fn a_stage_hands_nothing_on_to_an_enclave_that_cannot_prove_to_be_the_next
     nodes[2] = vec![relay.address.clone()];
     fleet.head_times = HeadTimes {
         give_up: Duration::from_secs(3),
-        ..HeadTimes::default()
+        ..fleet.head_times
     };
     let head = fleet.start_head(nodes, Speculation::Off);
     let mut answer = head.submit(ask(PROMPT, 4, sampling(None), None)).await.unwrap();

@@ -148,7 +148,11 @@ impl Fleet {
             head,
             nodes,
             times: LinkTimes::default(),
-            head_times: HeadTimes::default(),
+            // A busy machine is not to lose stages by what its frames take.
+            head_times: HeadTimes {
+                slack: Duration::from_secs(20),
+                ..HeadTimes::default()
+            },
             slow: Duration::ZERO,
         }
     }
