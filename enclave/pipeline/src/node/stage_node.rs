@@ -507,12 +507,13 @@ impl Supervisor {
 
     fn take_before(&mut self, link: Link) {
         let number = self.number();
-        let leaves = self.leaves.clone();
+        // It stays until the node ends: after the head's, which has more to hear.
+        let stays = watch::channel(false).1;
         let (ring, bounds, events) = (self.inlet.ring.clone(), self.links.bounds, self.events.clone());
         let task = tokio::spawn(async move {
             // Nothing is sent on it; the queue is kept so that it stays open.
             let (_outgoing, nothing) = mpsc::channel(1);
-            let closed = cable::run(link, nothing, leaves, bounds, |envelope| {
+            let closed = cable::run(link, nothing, stays, bounds, |envelope| {
                 let ring = ring.clone();
                 async move {
                     if !along_the_ring(&envelope.message) {
@@ -603,10 +604,10 @@ impl Supervisor {
         };
         let number = self.number();
         let (sender, outgoing) = mpsc::channel(OUTGOING);
-        let leaves = self.leaves.clone();
+        let stays = watch::channel(false).1;
         let (bounds, events) = (self.links.bounds, self.events.clone());
         let task = tokio::spawn(async move {
-            let closed = cable::run(link, outgoing, leaves, bounds, |_| async {
+            let closed = cable::run(link, outgoing, stays, bounds, |_| async {
                 Err("pipeline.origin")
             });
             let closed = closed.await;
