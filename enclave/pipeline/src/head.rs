@@ -75,7 +75,7 @@ impl Head {
         let ring = Ring::new(&terms);
         Self {
             pace: Pace::new(terms.speculation, usize::from(ring.stages()), &terms.times),
-            rows: batch::rows_that_fit(terms.width),
+            rows: batch::most_rows(terms.width),
             ring,
             terms,
             flight: Flight::default(),

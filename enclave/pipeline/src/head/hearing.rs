@@ -12,11 +12,9 @@ use super::event::{Effect, Loss};
 use super::flight::Landing;
 use super::sequence::Sequence;
 use crate::message::{
-    Answer, Envelope, Epoch, Fault, FaultCode, Finish, Message, Part, Ready, Run, SequenceId, Targets,
+    Answer, Envelope, Epoch, Fault, FaultCode, Finish, MAX_PART_BYTES, Message, Part, Ready, Run, SequenceId,
+    Targets,
 };
-
-/// Bytes of a signed part.
-const MOST_PART: usize = 1_024;
 
 impl Head {
     /// A message came on the link of a stage.
@@ -176,7 +174,7 @@ impl Head {
     }
 
     fn hear_part(&mut self, stage: u16, part: Part, out: &mut Vec<Effect>) -> Result<bool, Loss> {
-        if part.stage != stage || part.signed.is_empty() || part.signed.len() > MOST_PART {
+        if part.stage != stage || part.signed.is_empty() || part.signed.len() > MAX_PART_BYTES {
             return Err(Loss::Nonsense);
         }
         let id = part.sequence;

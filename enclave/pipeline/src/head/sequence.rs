@@ -13,14 +13,13 @@
 use std::time::Duration;
 
 use bastide_attestation::Salt;
-use ring::digest::{Context, SHA256};
 use zeroize::Zeroizing;
 
 use super::draft::DraftTask;
 use super::event::{Finish, Loss, Record, Replan, Request};
 use super::pace::Mode;
 use crate::message::{Epoch, Open, Run, Sampling, SequenceId, Target};
-use crate::stage::row_digest;
+use crate::stage::{RowsDigest, row_digest};
 
 /// Re-plans that a receipt can tell of.
 const MOST_REPLANS: usize = 16;
@@ -457,21 +456,14 @@ impl Sequence {
 
     /// Digest of the produced tokens: `docs/spec/pipeline.md`, Receipts.
     fn digest(&self) -> [u8; 32] {
-        let mut context = Context::new(&SHA256);
-        context.update(b"bastide-rows-v1\0");
-        context.update(self.salt.as_bytes());
-        let mut count = 0u64;
+        let mut digest = RowsDigest::new(&self.salt);
         for (position, id) in (0u64..)
             .zip(self.tokens.iter().take(self.committed))
             .skip(self.prompt)
         {
-            context.update(&row_digest(&self.salt, position, &id.to_le_bytes()));
-            count += 1;
+            digest.push(&row_digest(&self.salt, position, &id.to_le_bytes()));
         }
-        context.update(&count.to_be_bytes());
-        let mut digest = [0; 32];
-        digest.copy_from_slice(context.finish().as_ref());
-        digest
+        digest.finish()
     }
 
     /// Whether it was taken up again on another ring.

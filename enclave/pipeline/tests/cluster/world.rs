@@ -12,12 +12,12 @@ use bastide_attestation::{Nonce, Salt};
 use bastide_pipeline::head::{
     DraftTask, Effect, Event, Finish, Head, HeadTerms, HeadTimes, Loss, Record, Request, Speculation,
 };
-use bastide_pipeline::message::{Envelope, Message, Sampling, SequenceId};
-use bastide_pipeline::stage::row_digest;
+use bastide_pipeline::message::{Envelope, Message, RingId, Sampling, SequenceId};
+use bastide_pipeline::stage::{Origin, StageEffect, row_digest};
 use zeroize::Zeroizing;
 
 use crate::model::{EOS, VOCABULARY, plain};
-use crate::stage::{ENGINE, MAX_POSITIONS, PLAN, Stage, To, rows_digest, weights};
+use crate::stage::{ENGINE, MAX_POSITIONS, Node, PLAN, rows_digest, weights};
 
 /// Nodes that may be each stage.
 pub(crate) const CANDIDATES: usize = 2;
@@ -154,7 +154,7 @@ enum Ends {
     /// Head and the node.
     Head(usize),
     /// A node and the one of the next stage.
-    Ring(usize, usize),
+    Ring(usize, usize, RingId),
 }
 
 struct Link {
@@ -189,7 +189,7 @@ pub(crate) struct World {
     /// How often `tamper` is still applied.
     pub(crate) tampers: u32,
     random: u64,
-    nodes: Vec<Option<Stage>>,
+    nodes: Vec<Option<Node>>,
     links: Vec<Link>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<u64, Happening>,
@@ -268,9 +268,9 @@ impl World {
         }
     }
 
-    fn stage(node: usize, setting: &Setting) -> Stage {
+    fn stage(node: usize, setting: &Setting) -> Node {
         let stage = u16::try_from(node / CANDIDATES).unwrap();
-        Stage::new(stage, setting.stages, setting.max_sequences)
+        Node::new(stage, setting.stages, setting.max_sequences)
     }
 
     /// A number below `bound`.
@@ -376,7 +376,7 @@ impl World {
                 }
                 self.tell(Event::Message { stage, envelope });
             }
-            Ends::Head(node) | Ends::Ring(_, node) => {
+            Ends::Head(node) | Ends::Ring(_, node, _) => {
                 let vice = self
                     .vice
                     .filter(|(which, from, _)| *which == node && *from <= self.now);
@@ -386,39 +386,61 @@ impl World {
                     Some(Vice::Stuck) if frame => return,
                     Some(Vice::Forgetful) if frame => {
                         self.vice = None;
-                        if let Some(stage) = self.nodes[node].as_mut() {
-                            stage.lose_rows();
+                        if let Some(stage) = &self.nodes[node] {
+                            stage.forget();
                         }
                     }
                     _ => {}
                 }
+                let from = match self.links[link].ends {
+                    Ends::Head(_) => Origin::Head,
+                    Ends::Ring(..) => Origin::Previous,
+                };
                 if let Some(stage) = self.nodes[node].as_mut() {
-                    let (joined, says) = stage.hear(envelope);
-                    if joined {
-                        self.link_next(node);
+                    match stage.hear(from, envelope) {
+                        Some(effects) => self.act(node, effects),
+                        None => self.cut(link),
                     }
-                    self.say(node, says);
                 }
             }
         }
     }
 
-    fn say(&mut self, node: usize, says: Vec<(To, Envelope)>) {
-        for (to, mut envelope) in says {
-            if self.tampers > 0
-                && to == To::Head
-                && let Some(tamper) = self.tamper
-            {
-                let before = envelope.clone();
-                tamper(&mut envelope);
-                self.tampers -= u32::from(before != envelope);
-            }
-            let link = match to {
-                To::Head => self.find(|ends| ends == Ends::Head(node)),
-                To::Next => self.find(|ends| matches!(ends, Ends::Ring(from, _) if from == node)),
-            };
-            if let Some(link) = link {
-                self.carry(link, envelope, to == To::Head);
+    /// Does what a node wants done.
+    fn act(&mut self, node: usize, effects: Vec<StageEffect>) {
+        for effect in effects {
+            match effect {
+                StageEffect::ToHead(mut envelope) => {
+                    if self.tampers > 0
+                        && let Some(tamper) = self.tamper
+                    {
+                        let before = envelope.clone();
+                        tamper(&mut envelope);
+                        self.tampers -= u32::from(before != envelope);
+                    }
+                    if let Some(link) = self.find(|ends| ends == Ends::Head(node)) {
+                        self.carry(link, envelope, true);
+                    }
+                }
+                StageEffect::ToNext(envelope) => {
+                    let link = self.find(|ends| matches!(ends, Ends::Ring(from, ..) if from == node));
+                    if let Some(link) = link {
+                        self.carry(link, envelope, false);
+                    }
+                }
+                StageEffect::LinkNext { ring, address } => {
+                    let next: usize = address.parse().unwrap();
+                    assert_eq!(next / CANDIDATES, node / CANDIDATES + 1);
+                    self.open_link(Ends::Ring(node, next, ring));
+                }
+                StageEffect::UnlinkNext => {
+                    for link in &mut self.links {
+                        if matches!(link.ends, Ends::Ring(from, ..) if from == node) {
+                            link.alive = false;
+                        }
+                    }
+                }
+                StageEffect::Attest { .. } => unreachable!("a node attests by itself"),
             }
         }
     }
@@ -442,29 +464,6 @@ impl World {
         self.at(time, Happening::Heard { link, envelope, head });
     }
 
-    /// A node was joined: it links to the next one, and is READY.
-    fn link_next(&mut self, node: usize) {
-        let next = self.nodes[node]
-            .as_ref()
-            .and_then(|stage| stage.next().map(str::to_owned));
-        let Some(next) = next else {
-            let ready = self.nodes[node].as_ref().map(Stage::ready);
-            self.say(node, ready.map(|ready| (To::Head, ready)).into_iter().collect());
-            return;
-        };
-        let next: usize = next.parse().unwrap();
-        let old = self.find(|ends| matches!(ends, Ends::Ring(from, _) if from == node));
-        if let Some(old) = old {
-            if self.links[old].ends == Ends::Ring(node, next) {
-                let ready = self.nodes[node].as_ref().map(Stage::ready);
-                self.say(node, ready.map(|ready| (To::Head, ready)).into_iter().collect());
-                return;
-            }
-            self.links[old].alive = false;
-        }
-        self.open_link(Ends::Ring(node, next));
-    }
-
     fn open_link(&mut self, ends: Ends) {
         self.links.push(Link {
             ends,
@@ -485,13 +484,16 @@ impl World {
         if !self.links[link].alive {
             return;
         }
-        let (ends, stages) = (self.links[link].ends, &self.nodes);
-        let (Ends::Head(far) | Ends::Ring(_, far)) = ends;
-        let up = stages[far].is_some();
+        let ends = self.links[link].ends;
+        let (Ends::Head(far) | Ends::Ring(_, far, _)) = ends;
+        let up = self.nodes[far].is_some();
         self.links[link].open = up;
         self.links[link].alive = up;
         match ends {
             Ends::Head(node) => {
+                if up {
+                    self.without_head(node);
+                }
                 let stage = u16::try_from(node / CANDIDATES).unwrap();
                 self.tell(if up {
                     Event::Up { stage }
@@ -502,21 +504,31 @@ impl World {
                     }
                 });
             }
-            Ends::Ring(node, _) => {
-                let says = self.nodes[node]
-                    .as_ref()
-                    .map(|stage| if up { stage.ready() } else { stage.next_lost() });
-                self.say(node, says.map(|says| (To::Head, says)).into_iter().collect());
+            Ends::Ring(node, _, ring) => {
+                let effects = self.nodes[node].as_mut().map(|stage| match up {
+                    true => stage.machine.next_linked(ring),
+                    false => stage.machine.next_lost(),
+                });
+                self.act(node, effects.unwrap_or_default());
             }
         }
+    }
+
+    /// A node's link to the head has ended.
+    fn without_head(&mut self, node: usize) {
+        let effects = self.nodes[node].as_mut().map(|stage| stage.machine.head_lost());
+        self.act(node, effects.unwrap_or_default());
     }
 
     /// Who is at the ends of a link notices that it has ended.
     fn ended(&mut self, link: usize) {
         match self.links[link].ends {
             Ends::Head(node) => {
+                if self.find(|ends| ends == Ends::Head(node)).is_none() {
+                    self.without_head(node);
+                }
                 let stage = u16::try_from(node / CANDIDATES).unwrap();
-                // The head itself ended links that aren't there any more.
+                // Of links that the head ended itself it hears nothing.
                 if self.links[link].open {
                     self.tell(Event::Down {
                         stage,
@@ -524,13 +536,14 @@ impl World {
                     });
                 }
             }
-            Ends::Ring(node, _) => {
-                let again = self.find(|ends| matches!(ends, Ends::Ring(from, _) if from == node));
-                if again.is_none()
-                    && let Some(stage) = self.nodes[node].as_ref()
-                {
-                    let says = stage.next_lost();
-                    self.say(node, vec![(To::Head, says)]);
+            Ends::Ring(node, ..) => {
+                let again = self
+                    .links
+                    .iter()
+                    .any(|link| link.alive && matches!(link.ends, Ends::Ring(from, ..) if from == node));
+                if !again {
+                    let effects = self.nodes[node].as_mut().map(|stage| stage.machine.next_lost());
+                    self.act(node, effects.unwrap_or_default());
                 }
             }
         }
@@ -550,7 +563,7 @@ impl World {
         for link in 0..self.links.len() {
             let touches = match self.links[link].ends {
                 Ends::Head(far) => far == node,
-                Ends::Ring(near, far) => near == node || far == node,
+                Ends::Ring(near, far, _) => near == node || far == node,
             };
             if touches {
                 self.cut(link);
@@ -588,7 +601,7 @@ impl World {
         let Some(node) = self.linked(stage) else { return };
         let link = match self.below(3) {
             0 => self.find(|ends| ends == Ends::Head(node)),
-            1 => self.find(|ends| matches!(ends, Ends::Ring(_, far) if far == node)),
+            1 => self.find(|ends| matches!(ends, Ends::Ring(_, far, _) if far == node)),
             _ => {
                 self.crash(node);
                 None
@@ -640,10 +653,11 @@ impl World {
                 }
                 Effect::Unlink { stage } => {
                     assert!(stage > 0);
-                    for link in &mut self.links {
-                        if matches!(link.ends, Ends::Head(node) if node / CANDIDATES == usize::from(stage)) {
-                            link.alive = false;
-                            link.open = false;
+                    let of = usize::from(stage);
+                    for link in 0..self.links.len() {
+                        if matches!(self.links[link].ends, Ends::Head(node) if node / CANDIDATES == of) {
+                            self.cut(link);
+                            self.links[link].open = false;
                         }
                     }
                 }
@@ -776,13 +790,12 @@ impl World {
         }
     }
 
-    /// Sequences that some node of the ring still holds.
+    /// Sequences that some node still holds.
     pub(crate) fn held(&self) -> usize {
-        let current = bastide_pipeline::message::RingId(self.head.status().ring);
-        let nodes = self.nodes.iter().flatten();
-        nodes
-            .filter(|stage| stage.ring() == current)
-            .map(Stage::holds)
+        self.nodes
+            .iter()
+            .flatten()
+            .map(|stage| stage.machine.sequences())
             .sum()
     }
 
