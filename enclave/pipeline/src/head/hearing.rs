@@ -19,26 +19,36 @@ use crate::message::{
 impl Head {
     /// A message came on the link of a stage.
     pub(super) fn hear(&mut self, stage: u16, envelope: Envelope, now: Duration, out: &mut Vec<Effect>) {
+        // Evidence is of a boot, not of a ring.
+        let message = match envelope.message {
+            Message::Evidence(piece) => {
+                let fresh = self.challenges.piece(stage, piece, out);
+                self.counts.stale += u64::from(!fresh);
+                return;
+            }
+            message => message,
+        };
         if !self.ring.hears(stage, envelope.ring) {
             self.counts.stale += 1;
             return;
         }
-        let fallen = self.ring.fallen() && matches!(envelope.message, Message::Answer(_) | Message::Fault(_));
+        let fallen = self.ring.fallen() && matches!(message, Message::Answer(_) | Message::Fault(_));
         // What a stage says of a ring that has fallen was true when it said so.
-        let heard = match envelope.message {
+        let heard = match message {
             _ if fallen => Ok(false),
             Message::Ready(ready) => self.hear_ready(stage, ready, now),
+            Message::Pong { done, .. } if done > self.flight.last() => Err(Loss::Nonsense),
             Message::Pong { tick, done } => self.ring.hear_pong(stage, tick, done).map(|()| true),
             Message::Answer(answer) => self.hear_answer(stage, answer, now, out),
             Message::Part(part) => self.hear_part(stage, part, out),
             Message::Fault(fault) => self.hear_fault(stage, fault, now, out),
-            Message::Evidence(piece) => Ok(self.challenges.piece(stage, piece, out)),
             Message::Join(_)
             | Message::Open(_)
             | Message::Frame(_)
             | Message::Finish(_)
             | Message::Cancel { .. }
             | Message::Ping { .. }
+            | Message::Evidence(_)
             | Message::Challenge { .. } => Err(Loss::Nonsense),
         };
         match heard {
@@ -51,6 +61,7 @@ impl Head {
     fn hear_ready(&mut self, stage: u16, ready: Ready, now: Duration) -> Result<bool, Loss> {
         let fresh = self.ring.hear_ready(stage, ready, now, &self.terms)?;
         if fresh && self.ring.whole() {
+            self.flight.restart();
             self.pace.ring(self.ring.ready().map(|ready| ready.row_us));
         }
         Ok(fresh)
