@@ -75,9 +75,9 @@ pub use epoch_log::{
     MAX_EPOCH_LOG_PAGE, MAX_EPOCH_LOG_PAGE_BYTES, VerifiedEpochs,
 };
 pub use evidence::{
-    ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,
-    GpuFreshness, GpuPart, GpuPartError, Lane, MAX_ENVELOPE_BYTES, Omission, PartialEvidence, Platform,
-    PlatformEvidence, REQUEST_MEDIA_TYPE, SessionSignature, TpmQuote, Untrusted,
+    ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, EnvelopeFrame, Evidence,
+    EvidenceError, GpuFreshness, GpuPart, GpuPartError, Lane, MAX_ENVELOPE_BYTES, Omission, PartialEvidence,
+    Platform, PlatformEvidence, REQUEST_MEDIA_TYPE, SessionSignature, TpmQuote, Untrusted,
 };
 pub use hash::{sha256, sha384, sha512};
 pub use json::{Json, JsonError};
