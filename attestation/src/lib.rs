@@ -87,7 +87,7 @@ pub use receipt::{
     Commitment, FinishReason, RECEIPT_PROFILE, Receipt, ReceiptClaims, ReceiptError, ResponseCommitment,
     ed25519_thumbprint,
 };
-pub use result::{AttestationResult, Basis, Check, Decision, Status, VERDICT_SCHEMA, Verdict};
+pub use result::{AttestationResult, Basis, Check, Decision, SharedVerdict, Status, VERDICT_SCHEMA, Verdict};
 pub use role::{
     Appraiser, Attestation, Attester, AttesterError, GpuAttester, GpuAttesterError, GpuEpoch, GpuSnapshot,
     SessionExpectation,
