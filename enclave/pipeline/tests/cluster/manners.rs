@@ -200,19 +200,24 @@ fn a_stop_string_ends_the_answer_where_it_was_found() {
 
 #[test]
 fn a_stop_that_comes_late_covers_what_stages_were_told_is_final() {
-    for produced in 1..12 {
-        for speculation in [Speculation::Off, Speculation::Synchronous { k: 4 }] {
+    for later in 0..60 {
+        for speculation in [Speculation::Off, Speculation::Pipelined { k: 2, depth: 8 }] {
+            let asks = vec![Ask::long(0, 60)];
             let mut world = World::new(Setting {
                 speculation,
-                asks: vec![Ask::long(0, 40)],
+                asks,
                 ..Setting::default()
             });
             world.begin();
             while world.outcomes[0].emitted.len() < 12 {
                 assert!(world.step());
             }
-            // Something else happens before the stop is told.
+            // Other things happen before the stop is told.
+            for _ in 0..later {
+                world.step();
+            }
             world.tell(Event::Tick);
+            let produced = u32::try_from(world.outcomes[0].emitted.len()).unwrap() - later % 3;
             let sequence = SequenceId(0);
             world.tell(Event::Stop { sequence, produced });
             let emitted = world.outcomes[0].emitted.len();
