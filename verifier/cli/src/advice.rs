@@ -4,6 +4,7 @@
 mod codes;
 mod keys;
 mod links;
+mod pipelines;
 mod records;
 
 use bastide_verifier::{CheckId, Rejection};
@@ -121,7 +122,12 @@ pub(crate) fn all() -> impl Iterator<Item = Explanation> {
             policy_keys: keys::of(rejection.code()),
         }
     });
-    let all = codes::OURS.iter().chain(links::LINKS).chain(records::RECORDS);
+    let all = codes::OURS
+        .iter()
+        .chain(links::LINKS)
+        .chain(pipelines::PIPELINES)
+        .chain(pipelines::PARTS)
+        .chain(records::RECORDS);
     verifier.chain(all.map(ours))
 }
 

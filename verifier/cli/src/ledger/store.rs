@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bastide_attestation::{Decision, Verdict};
+use bastide_attestation::pipeline::{SignedPart, SignedPlan};
+use bastide_attestation::{Decision, PlanDigest, Verdict};
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _,
@@ -39,7 +40,15 @@ const STATEMENTS: Bytes = TableDefinition::new("statements");
 /// Entry of a receipt, by its digest.
 const RECEIPTS: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("receipts");
 
+/// Signed plans of pipelines by their digest. Ledgers that were begun before
+/// there were pipelines get it with the first.
+const PLANS: Bytes = TableDefinition::new("plans");
+/// When each plan was last seen or needed.
+const PLANS_SEEN: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("plans_seen");
+
 const SCHEMA: u64 = 1;
+/// Plans. One is at most 256 KiB.
+const MAX_PLANS: u64 = 1_000;
 const DAY: u64 = 24 * 60 * 60;
 /// Least time between two searches for what is over.
 const PRUNE: u64 = 60 * 60;
@@ -287,6 +296,11 @@ impl Store {
                 seen: transaction.open_table(SEEN)?,
                 verdicts: transaction.open_table(VERDICTS)?,
                 statements: transaction.open_table(STATEMENTS)?,
+                plans: match transaction.open_table(PLANS) {
+                    Ok(plans) => Some(plans),
+                    Err(redb::TableError::TableDoesNotExist(_)) => None,
+                    Err(error) => return Err(error.into()),
+                },
                 path: path.to_owned(),
                 _database: database,
             })
@@ -302,6 +316,10 @@ fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, redb::Error
             verdict,
             evidence,
         } => add_appraisal(transaction, *at, node, verdict, evidence.as_deref()),
+        Event::Plan { at, plan } => {
+            keep_plan(transaction, plan, *at)?;
+            Ok(*at)
+        }
         Event::Receipt {
             at,
             node,
@@ -309,6 +327,13 @@ fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, redb::Error
             salt,
             attested,
         } => {
+            if let Some(pipeline) = &receipt.claims().pipeline {
+                let plan = pipeline.plan.as_bytes().as_slice();
+                let known = transaction.open_table(PLANS)?.get(plan)?.is_some();
+                if known {
+                    touch(&mut transaction.open_table(PLANS_SEEN)?, plan, *at)?;
+                }
+            }
             let statement = receipt.claims().statement;
             let vouched = transaction
                 .open_table(STATEMENTS)?
@@ -328,20 +353,35 @@ fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, redb::Error
                 transaction.open_table(RECEIPTS)?.insert(digest.as_slice(), at)?;
             }
             // Evidence is kept as long as a receipt that needs it.
-            let key = transaction
-                .open_table(STATEMENTS)?
-                .get(statement.as_bytes().as_slice())?
-                .map(|key| key.value().to_vec());
-            if let Some(key) = key {
-                let mut seen = transaction.open_table(SEEN)?;
-                let before = seen.get(key.as_slice())?.map(|seen| seen.value());
-                if let Some((first, last, accepted)) = before {
-                    seen.insert(key.as_slice(), (first, last.max(*at), accepted))?;
+            keep_on(transaction, statement.as_bytes(), *at)?;
+            if let Some(pipeline) = &receipt.claims().pipeline {
+                for part in pipeline
+                    .parts
+                    .iter()
+                    .filter_map(|part| SignedPart::verify(part).ok())
+                {
+                    keep_on(transaction, part.claims().statement.as_bytes(), *at)?;
                 }
             }
             Ok(*at)
         }
     }
+}
+
+/// Notes that the evidence of a statement was needed, if there is any.
+fn keep_on(transaction: &WriteTransaction, statement: &[u8; 32], at: u64) -> Result<(), redb::Error> {
+    let key = transaction
+        .open_table(STATEMENTS)?
+        .get(statement.as_slice())?
+        .map(|key| key.value().to_vec());
+    if let Some(key) = key {
+        let mut seen = transaction.open_table(SEEN)?;
+        let before = seen.get(key.as_slice())?.map(|seen| seen.value());
+        if let Some((first, last, accepted)) = before {
+            seen.insert(key.as_slice(), (first, last.max(at), accepted))?;
+        }
+    }
+    Ok(())
 }
 
 fn add_appraisal(
@@ -377,6 +417,47 @@ fn add_appraisal(
     });
     number(transaction, &entry)?;
     Ok(at)
+}
+
+/// Keeps a plan once; the one that nobody needed for longest makes room.
+fn keep_plan(transaction: &WriteTransaction, plan: &SignedPlan, at: u64) -> Result<(), redb::Error> {
+    let mut plans = transaction.open_table(PLANS)?;
+    let mut seen = transaction.open_table(PLANS_SEEN)?;
+    let digest = plan.digest();
+    let digest = digest.as_bytes().as_slice();
+    if plans.get(digest)?.is_none() {
+        if plans.len()? >= MAX_PLANS {
+            let mut oldest: Option<(u64, Vec<u8>)> = None;
+            for pair in seen.iter()? {
+                let (key, last) = pair?;
+                if oldest.as_ref().is_none_or(|(before, _)| last.value() < *before) {
+                    oldest = Some((last.value(), key.value().to_vec()));
+                }
+            }
+            if let Some((_, key)) = oldest {
+                seen.remove(key.as_slice())?;
+                plans.remove(key.as_slice())?;
+            }
+        }
+        plans.insert(digest, plan.as_bytes())?;
+    }
+    touch(&mut seen, digest, at)
+}
+
+fn prune_plans(transaction: &WriteTransaction, oldest: u64) -> Result<(), redb::Error> {
+    let mut gone = Vec::new();
+    transaction.open_table(PLANS_SEEN)?.retain(|key, last| {
+        let stays = last >= oldest;
+        if !stays {
+            gone.push(key.to_vec());
+        }
+        stays
+    })?;
+    let mut plans = transaction.open_table(PLANS)?;
+    for key in &gone {
+        plans.remove(key.as_slice())?;
+    }
+    Ok(())
 }
 
 fn touch(table: &mut Table<'_, &'static [u8], u64>, key: &[u8], at: u64) -> Result<(), redb::Error> {
@@ -443,6 +524,7 @@ fn prune(transaction: &WriteTransaction, now: u64, bounds: Bounds) -> Result<(),
     meta.insert("pruned", now)?;
     let mut oldest = now.saturating_sub(bounds.days.saturating_mul(DAY));
     prune_entries(transaction, oldest, bounds.entries)?;
+    prune_plans(transaction, oldest)?;
     if envelopes > bounds.envelopes {
         oldest = oldest.max(age_of_excess(transaction, bounds.envelopes)?);
     }
@@ -526,6 +608,7 @@ pub(crate) struct View {
     seen: ReadOnlyTable<&'static [u8], (u64, u64, bool)>,
     verdicts: ReadOnlyTable<&'static [u8], &'static [u8]>,
     statements: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    plans: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     path: std::path::PathBuf,
 }
 
@@ -585,6 +668,19 @@ impl View {
         guarded(&self.path, || {
             let key = self.statements.get(statement.as_slice())?;
             Ok(key.map(|key| hex::encode(key.value())))
+        })
+    }
+
+    /// The signed plan of a pipeline, by its digest.
+    ///
+    /// # Errors
+    /// [`Fault`] if it can't be read.
+    pub(crate) fn plan(&self, digest: &PlanDigest) -> Result<Option<Vec<u8>>, Fault> {
+        guarded(&self.path, || match &self.plans {
+            Some(plans) => Ok(plans
+                .get(digest.as_bytes().as_slice())?
+                .map(|plan| plan.value().to_vec())),
+            None => Ok(None),
         })
     }
 
