@@ -13,11 +13,7 @@ const SEEDS: u64 = 1_536;
 const TEMPERATURE: f32 = 1.4;
 
 fn prompt() -> Vec<u32> {
-    target(0..LAYERS)
-        .tokenizer()
-        .encode("fox")
-        .unwrap()
-        .to_vec()
+    target(0..LAYERS).tokenizer().encode("fox").unwrap().to_vec()
 }
 
 fn sampling(seed: u64) -> Sampling {

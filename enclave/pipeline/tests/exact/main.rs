@@ -14,12 +14,14 @@ use bastide_pipeline::message::{Sampling, Target};
 use bastide_pipeline::stage::{RowsDigest, row_digest};
 use chain::{Chain, LAYERS, SALT, SPLITS, draft, models, run, target};
 
+/// Id of a token, bits of its log-probability, and of the alternatives'.
+type Reported = (u32, u32, Vec<(u32, u32)>);
+
 /// What can be compared of a completion.
 #[derive(Debug, PartialEq)]
 struct Completion {
     text: String,
-    /// Id, bits of its log-probability, and of the alternatives'.
-    tokens: Vec<(u32, u32, Vec<(u32, u32)>)>,
+    tokens: Vec<Reported>,
     finish: Option<bastide_engine::FinishReason>,
     usage: bastide_engine::Usage,
 }
