@@ -195,6 +195,9 @@ impl Conversation {
         let kept = self.vouch(&receipt, &salt, request, whole.committed())?;
         if receipt.claims().pipeline.is_some() {
             self.vouch_for_stages(&receipt).await?;
+            if let (Some(folder), Some(chain)) = (&kept, &self.chain) {
+                saved::keep_chain(folder, chain)?;
+            }
         }
         if let Some(connection) = self.connection.take() {
             connection.done();

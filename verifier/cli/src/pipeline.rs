@@ -4,15 +4,20 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | `capacity` | what an attested node says it can carry |
+//! | `weights`, `split` | the model's layers, and who computes which |
 //! | `file` | the plan as a person writes it, in TOML |
 //! | `view` | the plan as a person reads it |
 //! | `stages` | every stage's evidence: asked for, judged, shown |
 //! | `receipt` | whether the parts of a receipt hold and join |
 
+pub(crate) mod capacity;
 pub(crate) mod file;
 pub(crate) mod receipt;
+pub(crate) mod split;
 pub(crate) mod stages;
 pub(crate) mod view;
+pub(crate) mod weights;
 
 use crate::fault::Fault;
 use crate::key_file;
