@@ -10,6 +10,7 @@
 //! | `view` | the plan as a person reads it |
 //! | `stages` | every stage's evidence: asked for, judged, shown |
 //! | `receipt` | whether the parts of a receipt hold and join |
+//! | `vouching` | the same for answers while they come |
 
 pub(crate) mod capacity;
 pub(crate) mod file;
@@ -17,6 +18,7 @@ pub(crate) mod receipt;
 pub(crate) mod split;
 pub(crate) mod stages;
 pub(crate) mod view;
+pub(crate) mod vouching;
 pub(crate) mod weights;
 
 use crate::fault::Fault;
