@@ -86,7 +86,7 @@ impl Conversation {
     /// [`NoTurn`] if the node was not admitted.
     pub(crate) async fn verdict(&mut self) -> Result<Verdict, NoTurn> {
         let connection = self.pool.take().await.map_err(|error| self.no_turn(&error))?;
-        let verdict = connection.result().verdict.clone();
+        let verdict = Verdict::clone(&connection.result().verdict);
         connection.done();
         Ok(verdict)
     }

@@ -7,7 +7,7 @@ use bastide_pipeline::head::{Effect, Event, Finish, Head, Loss, Record, Request,
 use bastide_pipeline::message::{Envelope, Message, Sampling, SequenceId};
 use zeroize::Zeroizing;
 
-use crate::stage::MAX_POSITIONS;
+use crate::stage::{MAX_POSITIONS, evidence};
 use crate::world::{Ask, CANDIDATES, Drafts, Setting, Vice, World, terms};
 
 /// The record of the only answer.
@@ -234,10 +234,8 @@ fn every_stage_answers_a_challenge_and_a_lost_one_has_no_evidence() {
         assert!(world.step());
     }
     world.evidence.sort();
-    for (stage, evidence) in world.evidence.drain(..).enumerate() {
-        let mut expected = vec![9; 32];
-        expected.extend_from_slice(&u16::try_from(stage).unwrap().to_le_bytes());
-        assert_eq!(evidence, (5, u16::try_from(stage).unwrap(), Some(expected)));
+    for (stage, answer) in (0u16..).zip(world.evidence.drain(..)) {
+        assert_eq!(answer, (5, stage, Some(evidence(&[9; 32], stage))));
     }
     world.doomed = true;
     world.crash(2);

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bastide_engine::{Input, KvCache, Model, Output, Sampler, Scratch};
 use bastide_pipeline::head::Drafter;
@@ -20,6 +21,36 @@ impl EngineLayers {
             model,
             scratch: Scratch::new(),
         }
+    }
+}
+
+/// Layers that take longer for each frame.
+pub(crate) struct Slow(pub(crate) EngineLayers, pub(crate) Duration);
+
+impl Layers for Slow {
+    type Sequence = <EngineLayers as Layers>::Sequence;
+
+    fn open(&self, positions: usize, sampling: &Sampling) -> Self::Sequence {
+        self.0.open(positions, sampling)
+    }
+
+    fn run(
+        &mut self,
+        runs: &mut [(Run, &mut Self::Sequence)],
+        payload: &Payload,
+    ) -> Result<Computed, Refused> {
+        if !self.1.is_zero() {
+            std::thread::sleep(self.1);
+        }
+        self.0.run(runs, payload)
+    }
+
+    fn len(&self, sequence: &Self::Sequence) -> usize {
+        self.0.len(sequence)
+    }
+
+    fn layers(&self) -> Range<usize> {
+        self.0.layers()
     }
 }
 

@@ -6,5 +6,7 @@ mod answers;
 mod enclave;
 mod layers;
 
+mod links;
 mod losses;
+mod relay;
 mod ring;

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bastide_attestation::{ChipId, Salt};
 use bastide_attested_tls::LinkTimes;
@@ -19,7 +20,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::enclave::Enclave;
-use crate::layers::{EngineDrafter, EngineLayers};
+use crate::layers::{EngineDrafter, EngineLayers, Slow};
 
 pub(crate) const PLAN: [u8; 32] = [0x11; 32];
 const ENGINE: [u8; 32] = [0x22; 32];
@@ -76,7 +77,8 @@ fn range(stage: u16, stages: u16) -> std::ops::Range<usize> {
     cut(stage)..cut(stage + 1)
 }
 
-fn stage(stage: u16, stages: u16) -> Stage<EngineLayers> {
+fn stage(stage: u16, fleet: &Fleet) -> Stage<Slow> {
+    let stages = fleet.stages();
     let model = load(Some(range(stage, stages)));
     let terms = StageTerms {
         plan: PLAN,
@@ -91,7 +93,7 @@ fn stage(stage: u16, stages: u16) -> Stage<EngineLayers> {
     };
     Stage::new(
         terms,
-        EngineLayers::new(model),
+        Slow(EngineLayers::new(model), fleet.slow),
         Box::new(Plain(stage)),
         Cancelled::new(),
     )
@@ -116,14 +118,14 @@ impl Drop for Running {
 }
 
 impl Running {
-    pub(crate) async fn start(number: u16, stages: u16, links: StageLinks) -> Self {
-        Self::start_at("127.0.0.1:0", number, stages, links).await
+    pub(crate) async fn start(number: u16, fleet: &Fleet, links: StageLinks) -> Self {
+        Self::start_at("127.0.0.1:0", number, fleet, links).await
     }
 
-    pub(crate) async fn start_at(address: &str, number: u16, stages: u16, links: StageLinks) -> Self {
+    pub(crate) async fn start_at(address: &str, number: u16, fleet: &Fleet, links: StageLinks) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let node = Arc::new(StageNode::start(stage(number, stages), links).unwrap());
+        let node = Arc::new(StageNode::start(stage(number, fleet), links).unwrap());
         let serving = Arc::clone(&node);
         let serving = tokio::spawn(async move {
             serving.serve(&listener).await.unwrap();
@@ -134,6 +136,10 @@ impl Running {
             serving,
         }
     }
+
+    pub(crate) async fn shut_down(self, limit: Duration) {
+        self.node.shut_down(limit).await;
+    }
 }
 
 /// Machines of a ring: for each stage, one and its spares.
@@ -141,6 +147,9 @@ pub(crate) struct Fleet {
     pub(crate) head: Enclave,
     pub(crate) nodes: Vec<Vec<Enclave>>,
     pub(crate) times: LinkTimes,
+    pub(crate) head_times: HeadTimes,
+    /// What each frame takes longer at each stage.
+    pub(crate) slow: Duration,
 }
 
 impl Fleet {
@@ -164,6 +173,8 @@ impl Fleet {
             head,
             nodes,
             times: LinkTimes::default(),
+            head_times: HeadTimes::default(),
+            slow: Duration::ZERO,
         }
     }
 
@@ -193,7 +204,7 @@ impl Fleet {
             let mut of_stage = Vec::new();
             for enclave in nodes {
                 let links = self.links(enclave, number);
-                of_stage.push(Some(Running::start(number, self.stages(), links).await));
+                of_stage.push(Some(Running::start(number, self, links).await));
             }
             ring.push(of_stage);
         }
@@ -214,11 +225,11 @@ impl Fleet {
             eos: vec![5, 2],
             speculation,
             nodes,
-            times: HeadTimes::default(),
+            times: self.head_times,
         };
         let drafter = (speculation != Speculation::Off).then(|| EngineDrafter::new(model));
         let links = self.links(&self.head, 0);
-        PipelineHead::start(terms, stage(0, self.stages()), links, drafter).unwrap()
+        PipelineHead::start(terms, stage(0, self), links, drafter).unwrap()
     }
 }
 

@@ -251,7 +251,7 @@ impl Stage {
             self.checks
                 .push(by_the_plan(policy, &evidence, &expected, wanted, now));
         }
-        self.verdict = Some(result.verdict);
+        self.verdict = Some(result.verdict.into_verdict());
         self.attested = Some((result.statement, result.statement_digest));
     }
 
@@ -287,7 +287,7 @@ fn by_the_plan(
         Err(error) => return check(id, false, says, with_causes(&error)),
     };
     let verdict = Appraiser::appraise(&Verifier::new(policy), evidence, expected, now)
-        .and_then(|result| gate::permit(result.verdict, wanted.allow_simulated));
+        .and_then(|result| gate::permit(result.verdict.into_verdict(), wanted.allow_simulated));
     match verdict {
         Ok(verdict) => check(id, true, says, format!("accepted by {}", verdict.policy)),
         Err(verdict) => check(id, false, says, verdict.code.unwrap_or("unaccepted")),
