@@ -24,6 +24,11 @@ pub(crate) mod weights;
 use crate::fault::Fault;
 use crate::key_file;
 
+/// Pipelines of simulated guests, which the tests of the command have, too.
+#[cfg(test)]
+#[path = "../tests/support/pipeline.rs"]
+mod simulated;
+
 /// Public keys of owners, as they are named on the command line.
 ///
 /// # Errors

@@ -401,7 +401,7 @@ mod tests {
                         .as_object_mut()
                         .unwrap()
                         .remove("model.layers.0.mlp.up_proj.weight"),
-                )
+                );
             },
             "mlp.up_proj",
         );

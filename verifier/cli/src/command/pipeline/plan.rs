@@ -150,7 +150,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
             let policy = arguments
                 .policy
                 .get(number.min(stages - 1))
-                .or(arguments.policy.first());
+                .or_else(|| arguments.policy.first());
             let policy = policy.map_or("production", String::as_str);
             nodes.push(node(address, policy, arguments.allow_simulated, console).await?);
         }
@@ -382,7 +382,7 @@ fn toml(
             _ = writeln!(
                 out,
                 "# Manifest of the draft model alone, which the head has.\ndraft = \"{draft}\""
-            )
+            );
         }
         None => out.push_str("# Without a draft there is no speculation: draft = \"…\"\n"),
     }

@@ -13,10 +13,7 @@ use bastide_attestation::{Binder, Nonce};
 use bastide_verifier::Policy;
 use clap::Parser;
 
-#[path = "../../../tests/support/pipeline.rs"]
-#[expect(dead_code, reason = "chains are judged in other tests")]
-mod simulated;
-use simulated::{AT, Pipeline, statement_of};
+use crate::pipeline::simulated::{self, AT, Pipeline, statement_of};
 
 const HEAD: &str = "https://head.example";
 
