@@ -32,19 +32,14 @@ impl Binaries {
     pub fn build() -> &'static Self {
         static BUILT: OnceLock<Binaries> = OnceLock::new();
         BUILT.get_or_init(|| {
-            let arguments = [
-                "-p",
+            let simulator = ["--features", "bastide-enclave/simulator"];
+            let commands = [
                 "bastide-enclave",
-                "--features",
-                "bastide-enclave/simulator",
-                "-p",
-                "bastide-host-shim",
-                "-p",
+                "bastide-shim",
                 "bastide-ohttp-relay",
-                "-p",
-                "bastide-cli",
+                "bastide",
             ];
-            let folder = build_into("simulator", &arguments);
+            let folder = build_into("simulator", &[&bins(&commands)[..], &simulator].concat());
             Self {
                 enclave: folder.join("bastide-enclave"),
                 shim: folder.join("bastide-shim"),
@@ -59,7 +54,7 @@ impl Binaries {
     /// If cargo can't build it.
     #[must_use]
     pub fn enclave_without_simulator() -> PathBuf {
-        build_into("hardware", &["-p", "bastide-enclave"]).join("bastide-enclave")
+        build_into("hardware", &bins(&["bastide-enclave"])).join("bastide-enclave")
     }
 
     /// Builds the library that plays NVML from a scenario.
@@ -70,6 +65,13 @@ impl Binaries {
     pub fn fake_nvml() -> PathBuf {
         build_into("fake-nvml", &["-p", "bastide-fake-nvml"]).join("libbastide_fake_nvml.so")
     }
+}
+
+/// Commands of the whole workspace, so that what they are made of has the same
+/// features whichever of them are built, and is built once.
+fn bins<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let each = names.iter().flat_map(|name| ["--bin", *name]);
+    ["--workspace"].into_iter().chain(each).collect()
 }
 
 /// Builds and copies every executable and shared library that cargo names into a folder under the

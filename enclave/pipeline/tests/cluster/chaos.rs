@@ -16,7 +16,7 @@ fn speculation() -> impl Strategy<Value = Speculation> {
     ]
 }
 
-pub(crate) fn sampling() -> impl Strategy<Value = Sampling> {
+fn sampling() -> impl Strategy<Value = Sampling> {
     prop_oneof![Just(0.0f32), Just(0.8)].prop_flat_map(|temperature| {
         any::<u64>().prop_map(move |seed| Sampling {
             temperature,

@@ -9,3 +9,4 @@ mod world;
 mod chaos;
 mod exhaustive;
 mod manners;
+mod storm;

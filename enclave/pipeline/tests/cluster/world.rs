@@ -4,20 +4,21 @@
 //! their order, take their time, end with what is under way on them, and may
 //! repeat what they carry to the head.
 
+mod check;
+mod links;
+mod orders;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use bastide_attestation::{Nonce, Salt};
-use bastide_pipeline::head::{
-    DraftTask, Effect, Event, Finish, Head, HeadTerms, HeadTimes, Loss, Record, Request, Speculation,
-};
-use bastide_pipeline::message::{Envelope, Message, Sampling, SequenceId};
-use bastide_pipeline::stage::row_digest;
+use bastide_pipeline::head::{DraftTask, Event, Head, HeadTerms, HeadTimes, Record, Request, Speculation};
+use bastide_pipeline::message::{Envelope, RingId, Sampling, SequenceId};
 use zeroize::Zeroizing;
 
 use crate::model::{EOS, VOCABULARY, plain};
-use crate::stage::{ENGINE, MAX_POSITIONS, PLAN, Stage, To, rows_digest, weights};
+use crate::stage::{ENGINE, MAX_POSITIONS, Node, PLAN, weights};
 
 /// Nodes that may be each stage.
 pub(crate) const CANDIDATES: usize = 2;
@@ -154,7 +155,7 @@ enum Ends {
     /// Head and the node.
     Head(usize),
     /// A node and the one of the next stage.
-    Ring(usize, usize),
+    Ring(usize, usize, RingId),
 }
 
 struct Link {
@@ -189,7 +190,7 @@ pub(crate) struct World {
     /// How often `tamper` is still applied.
     pub(crate) tampers: u32,
     random: u64,
-    nodes: Vec<Option<Stage>>,
+    nodes: Vec<Option<Node>>,
     links: Vec<Link>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<u64, Happening>,
@@ -268,9 +269,9 @@ impl World {
         }
     }
 
-    fn stage(node: usize, setting: &Setting) -> Stage {
+    fn stage(node: usize, setting: &Setting) -> Node {
         let stage = u16::try_from(node / CANDIDATES).unwrap();
-        Stage::new(stage, setting.stages, setting.max_sequences)
+        Node::new(stage, setting.stages, setting.max_sequences)
     }
 
     /// A number below `bound`.
@@ -352,437 +353,12 @@ impl World {
         true
     }
 
-    fn deliver(&mut self, link: usize, envelope: Envelope, head: bool) {
-        if !self.links[link].alive {
-            return;
-        }
-        self.delivered += 1;
-        self.lose_something();
-        match self.links[link].ends {
-            // What was lost just now isn't delivered.
-            _ if !self.links[link].alive => {}
-            Ends::Head(node) if head => {
-                let stage = u16::try_from(node / CANDIDATES).unwrap();
-                if self.below(1_000) < self.setting.repeats {
-                    let late = self.now + self.below(self.setting.hop * 3 + 1_000);
-                    self.at(
-                        late,
-                        Happening::Heard {
-                            link,
-                            envelope: envelope.clone(),
-                            head,
-                        },
-                    );
-                }
-                self.tell(Event::Message { stage, envelope });
-            }
-            Ends::Head(node) | Ends::Ring(_, node) => {
-                let vice = self
-                    .vice
-                    .filter(|(which, from, _)| *which == node && *from <= self.now);
-                let frame = matches!(envelope.message, Message::Frame(_));
-                match vice.map(|(_, _, vice)| vice) {
-                    Some(Vice::Mute) => return,
-                    Some(Vice::Stuck) if frame => return,
-                    Some(Vice::Forgetful) if frame => {
-                        self.vice = None;
-                        if let Some(stage) = self.nodes[node].as_mut() {
-                            stage.lose_rows();
-                        }
-                    }
-                    _ => {}
-                }
-                if let Some(stage) = self.nodes[node].as_mut() {
-                    let (joined, says) = stage.hear(envelope);
-                    if joined {
-                        self.link_next(node);
-                    }
-                    self.say(node, says);
-                }
-            }
-        }
-    }
-
-    fn say(&mut self, node: usize, says: Vec<(To, Envelope)>) {
-        for (to, mut envelope) in says {
-            if self.tampers > 0
-                && to == To::Head
-                && let Some(tamper) = self.tamper
-            {
-                let before = envelope.clone();
-                tamper(&mut envelope);
-                self.tampers -= u32::from(before != envelope);
-            }
-            let link = match to {
-                To::Head => self.find(|ends| ends == Ends::Head(node)),
-                To::Next => self.find(|ends| matches!(ends, Ends::Ring(from, _) if from == node)),
-            };
-            if let Some(link) = link {
-                self.carry(link, envelope, to == To::Head);
-            }
-        }
-    }
-
-    fn find(&self, wanted: impl Fn(Ends) -> bool) -> Option<usize> {
-        self.links
-            .iter()
-            .rposition(|link| link.alive && link.open && wanted(link.ends))
-    }
-
-    /// Puts something on a link.
-    fn carry(&mut self, link: usize, envelope: Envelope, head: bool) {
-        let delay = if self.setting.steady {
-            self.setting.hop
-        } else {
-            1 + self.below(self.setting.hop + 1)
-        };
-        let last = &mut self.links[link].last[usize::from(head)];
-        let time = (self.now + delay).max(*last + 1);
-        *last = time;
-        self.at(time, Happening::Heard { link, envelope, head });
-    }
-
-    /// A node was joined: it links to the next one, and is READY.
-    fn link_next(&mut self, node: usize) {
-        let next = self.nodes[node]
-            .as_ref()
-            .and_then(|stage| stage.next().map(str::to_owned));
-        let Some(next) = next else {
-            let ready = self.nodes[node].as_ref().map(Stage::ready);
-            self.say(node, ready.map(|ready| (To::Head, ready)).into_iter().collect());
-            return;
-        };
-        let next: usize = next.parse().unwrap();
-        let old = self.find(|ends| matches!(ends, Ends::Ring(from, _) if from == node));
-        if let Some(old) = old {
-            if self.links[old].ends == Ends::Ring(node, next) {
-                let ready = self.nodes[node].as_ref().map(Stage::ready);
-                self.say(node, ready.map(|ready| (To::Head, ready)).into_iter().collect());
-                return;
-            }
-            self.links[old].alive = false;
-        }
-        self.open_link(Ends::Ring(node, next));
-    }
-
-    fn open_link(&mut self, ends: Ends) {
-        self.links.push(Link {
-            ends,
-            alive: true,
-            open: false,
-            last: [self.now; 2],
-        });
-        let time = self.now + 1 + self.below(2 * self.setting.hop + 1);
-        self.at(
-            time,
-            Happening::Opened {
-                link: self.links.len() - 1,
-            },
-        );
-    }
-
-    fn opened(&mut self, link: usize) {
-        if !self.links[link].alive {
-            return;
-        }
-        let (ends, stages) = (self.links[link].ends, &self.nodes);
-        let (Ends::Head(far) | Ends::Ring(_, far)) = ends;
-        let up = stages[far].is_some();
-        self.links[link].open = up;
-        self.links[link].alive = up;
-        match ends {
-            Ends::Head(node) => {
-                let stage = u16::try_from(node / CANDIDATES).unwrap();
-                self.tell(if up {
-                    Event::Up { stage }
-                } else {
-                    Event::Down {
-                        stage,
-                        why: Loss::Unreachable,
-                    }
-                });
-            }
-            Ends::Ring(node, _) => {
-                let says = self.nodes[node]
-                    .as_ref()
-                    .map(|stage| if up { stage.ready() } else { stage.next_lost() });
-                self.say(node, says.map(|says| (To::Head, says)).into_iter().collect());
-            }
-        }
-    }
-
-    /// Who is at the ends of a link notices that it has ended.
-    fn ended(&mut self, link: usize) {
-        match self.links[link].ends {
-            Ends::Head(node) => {
-                let stage = u16::try_from(node / CANDIDATES).unwrap();
-                // The head itself ended links that aren't there any more.
-                if self.links[link].open {
-                    self.tell(Event::Down {
-                        stage,
-                        why: Loss::Ended,
-                    });
-                }
-            }
-            Ends::Ring(node, _) => {
-                let again = self.find(|ends| matches!(ends, Ends::Ring(from, _) if from == node));
-                if again.is_none()
-                    && let Some(stage) = self.nodes[node].as_ref()
-                {
-                    let says = stage.next_lost();
-                    self.say(node, vec![(To::Head, says)]);
-                }
-            }
-        }
-    }
-
-    fn cut(&mut self, link: usize) {
-        if self.links[link].alive && link > 0 {
-            self.links[link].alive = false;
-            let time = self.now + 1 + self.below(self.setting.hop + 1);
-            self.at(time, Happening::Ended { link });
-        }
-    }
-
-    /// A node's process ends; it is started again after a while.
-    pub(crate) fn crash(&mut self, node: usize) {
-        self.nodes[node] = None;
-        for link in 0..self.links.len() {
-            let touches = match self.links[link].ends {
-                Ends::Head(far) => far == node,
-                Ends::Ring(near, far) => near == node || far == node,
-            };
-            if touches {
-                self.cut(link);
-            }
-        }
-        let time = self.now + 1 + self.below(2_000_000);
-        if !self.doomed {
-            self.at(time, Happening::Restarted { node });
-        }
-    }
-
-    /// The node that the head has linked to as a stage.
-    fn linked(&self, stage: u16) -> Option<usize> {
-        let of = |ends: Ends| matches!(ends, Ends::Head(node) if node / CANDIDATES == usize::from(stage));
-        match self.find(of).map(|link| self.links[link].ends) {
-            Some(Ends::Head(node)) => Some(node),
-            _ => None,
-        }
-    }
-
-    fn lose_something(&mut self) {
-        if let Some((delivered, stage)) = self.kill
-            && delivered <= self.delivered
-        {
-            self.kill = None;
-            if let Some(node) = self.linked(stage) {
-                self.crash(node);
-            }
-        }
-        if self.losses == 0 || self.below(60) > 0 || self.setting.stages == 1 {
-            return;
-        }
-        self.losses -= 1;
-        let stage = 1 + u16::try_from(self.below(u64::from(self.setting.stages) - 1)).unwrap();
-        let Some(node) = self.linked(stage) else { return };
-        let link = match self.below(3) {
-            0 => self.find(|ends| ends == Ends::Head(node)),
-            1 => self.find(|ends| matches!(ends, Ends::Ring(_, far) if far == node)),
-            _ => {
-                self.crash(node);
-                None
-            }
-        };
-        if let Some(link) = link {
-            self.cut(link);
-        }
-    }
-
-    /// Tells the head something, and does what it says.
-    pub(crate) fn tell(&mut self, event: Event) {
-        let effects = self.head.handle(self.moment(), event);
-        self.obey(effects);
-        let status = self.head.status();
-        assert!(
-            status.frames <= 32 + usize::from(self.setting.stages) + 1,
-            "{} frames",
-            status.frames
-        );
-        self.most_frames = self.most_frames.max(status.frames);
-        assert!(status.running <= usize::from(self.setting.max_sequences));
-        if !self.drafting
-            && let Some(task) = self.head.next_draft(self.moment())
-        {
-            assert!((1..=16).contains(&task.k));
-            self.drafting = true;
-            let k = u64::try_from(task.k).unwrap();
-            let time = if self.setting.steady {
-                self.now + k * 1_000
-            } else {
-                self.now + 50 + self.below(400)
-            };
-            self.at(time, Happening::Drafted(task));
-        }
-        if let Some(deadline) = self.head.deadline() {
-            let time = u64::try_from(deadline.as_micros()).unwrap() + 1;
-            self.at(time.max(self.now + 1), Happening::Tick);
-        }
-    }
-
-    fn obey(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Link { stage, node } => {
-                    let node: usize = node.parse().unwrap();
-                    assert_eq!(node / CANDIDATES, usize::from(stage));
-                    self.open_link(Ends::Head(node));
-                }
-                Effect::Unlink { stage } => {
-                    assert!(stage > 0);
-                    for link in &mut self.links {
-                        if matches!(link.ends, Ends::Head(node) if node / CANDIDATES == usize::from(stage)) {
-                            link.alive = false;
-                            link.open = false;
-                        }
-                    }
-                }
-                Effect::Send { stage, envelope } => {
-                    let along = matches!(
-                        envelope.message,
-                        Message::Open(_) | Message::Frame(_) | Message::Finish(_)
-                    );
-                    assert!(!along || stage == 0);
-                    let link = if stage == 0 {
-                        Some(0)
-                    } else {
-                        let of = usize::from(stage);
-                        self.find(|ends| matches!(ends, Ends::Head(node) if node / CANDIDATES == of))
-                    };
-                    if let Some(link) = link {
-                        self.carry(link, envelope, false);
-                    }
-                }
-                Effect::Emit { sequence, targets } => {
-                    assert!(!targets.is_empty());
-                    let place = usize::try_from(sequence.0).unwrap();
-                    let outcome = &mut self.outcomes[place];
-                    assert!(!outcome.over(), "emitted after the end");
-                    outcome.emitted.extend(targets.iter().map(|target| target.id));
-                    let length = outcome.emitted.len();
-                    assert!(length <= self.expected[place].len(), "more than one node answers");
-                    assert_eq!(
-                        outcome.emitted,
-                        self.expected[place][..length],
-                        "not what one node answers"
-                    );
-                    let ask = &self.setting.asks[place];
-                    if ask.cancel.is_some_and(|cancel| length >= cancel) {
-                        outcome.cancelled = true;
-                    } else if let Some(stop) = ask.stop
-                        && length >= usize::try_from(stop).unwrap()
-                    {
-                        self.stops.push((place, stop));
-                    }
-                }
-                Effect::Done { sequence, record } => {
-                    let outcome = &mut self.outcomes[usize::try_from(sequence.0).unwrap()];
-                    assert!(!outcome.over(), "done after the end");
-                    outcome.record = Some(*record);
-                }
-                Effect::Failed { sequence, code } => {
-                    let outcome = &mut self.outcomes[usize::try_from(sequence.0).unwrap()];
-                    assert!(!outcome.over(), "failed after the end");
-                    outcome.failed = Some(code);
-                }
-                Effect::Evidence { id, stage, envelope } => self.evidence.push((id, stage, envelope)),
-            }
-        }
-        while let Some((place, produced)) = self.stops.pop() {
-            // Told once: later ones are of an answer that has ended.
-            self.setting.asks[place].stop = None;
-            let sequence = SequenceId(u64::try_from(place).unwrap());
-            self.setting.asks[place].budget = produced;
-            self.tell(Event::Stop { sequence, produced });
-        }
-        for place in 0..self.outcomes.len() {
-            if self.outcomes[place].cancelled && self.setting.asks[place].cancel.take().is_some() {
-                let sequence = SequenceId(u64::try_from(place).unwrap());
-                self.tell(Event::Cancel { sequence });
-            }
-        }
-    }
-
-    fn draft(&mut self, task: &DraftTask) -> Zeroizing<Vec<u32>> {
-        let budget = u32::try_from(task.k).unwrap();
-        let mut ids = plain(&task.tokens, budget, u32::MAX, &task.sampling);
-        let how = match self.setting.drafts {
-            Drafts::Right => 0,
-            Drafts::Wrong => 1,
-            Drafts::Mixed => self.below(7),
-        };
-        match how {
-            1 => ids.iter_mut().for_each(|id| *id = (*id + 1) % VOCABULARY),
-            2 => {
-                let place = self.below(u64::try_from(ids.len()).unwrap());
-                ids[usize::try_from(place).unwrap()] ^= 1;
-            }
-            3 => ids.clear(),
-            4 => ids.extend_from_slice(&[5; 40]),
-            5 => ids[0] = u32::MAX,
-            _ => {}
-        }
-        Zeroizing::new(ids)
-    }
-
-    fn check(&self) {
-        for (place, outcome) in self.outcomes.iter().enumerate() {
-            let (ask, expected) = (&self.setting.asks[place], &self.expected[place]);
-            let Some(record) = &outcome.record else { continue };
-            let produced = usize::try_from(record.produced).unwrap();
-            match record.finish {
-                Finish::Stop => assert_eq!(record.produced, ask.budget, "stopped where it was told to"),
-                Finish::Eos | Finish::Length => {
-                    assert_eq!(&outcome.emitted, expected);
-                    assert_eq!(produced, expected.len());
-                    assert_eq!(record.finish == Finish::Eos, expected.last() == Some(&EOS));
-                }
-            }
-            assert_eq!(
-                usize::try_from(record.rows).unwrap(),
-                ask.prompt.len() + produced - 1
-            );
-            assert!(record.accepted <= record.drafted && record.replans.len() <= 16);
-            let salt = Salt::new([u8::try_from(place).unwrap(); 32]);
-            let digest = |ids: &[u32], first: usize| {
-                let rows: Vec<[u8; 32]> = ids
-                    .iter()
-                    .zip(first..)
-                    .map(|(id, p)| row_digest(&salt, u64::try_from(p).unwrap(), &id.to_le_bytes()))
-                    .collect();
-                rows_digest(&salt, &rows)
-            };
-            let mut rows = ask.prompt.clone();
-            rows.extend_from_slice(&expected[..produced - 1]);
-            let mut joint = digest(&rows, 0);
-            assert_eq!(record.parts.len(), usize::from(self.setting.stages));
-            for part in &record.parts {
-                assert_eq!(part[..32], joint, "out-digest and in-digest join");
-                joint.copy_from_slice(&part[32..64]);
-                assert_eq!(part[64..], record.rows.to_le_bytes());
-            }
-            assert_eq!(joint, record.emitted, "the tail's out-digest is the head's");
-            assert_eq!(joint, digest(&expected[..produced], ask.prompt.len()));
-        }
-    }
-
-    /// Sequences that some node of the ring still holds.
+    /// Sequences that some node still holds.
     pub(crate) fn held(&self) -> usize {
-        let current = bastide_pipeline::message::RingId(self.head.status().ring);
-        let nodes = self.nodes.iter().flatten();
-        nodes
-            .filter(|stage| stage.ring() == current)
-            .map(Stage::holds)
+        self.nodes
+            .iter()
+            .flatten()
+            .map(|stage| stage.machine.sequences())
             .sum()
     }
 

@@ -60,7 +60,7 @@ impl Enclave {
         let simulator = Arc::new(Simulator::new(options).unwrap());
         let lane = LaneM::start(simulator, facts, LaneLimits::default()).unwrap();
         let attested = lane.attest(Binder::new([9; 32])).await.unwrap();
-        let PlatformEvidence::Snp(report) = &attested.evidence.platform else {
+        let PlatformEvidence::Snp(report) = &attested.evidence().platform else {
             panic!("the simulator makes SNP reports");
         };
         Self {
@@ -124,7 +124,7 @@ impl AttestStage for Attester {
         let (lane, stage) = (self.lane.clone(), self.stage);
         Box::pin(async move {
             let attested = lane.attest(Enclave::binder(&nonce, stage)).await.ok()?;
-            Some(attested.evidence.encode())
+            Some(attested.evidence().encode())
         })
     }
 }

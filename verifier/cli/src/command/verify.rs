@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     let (connected, chain) = outcome?;
     let (verdict, evidence, exit) = match connected {
         Ok(connection) => {
-            let verdict = connection.result().verdict.clone();
+            let verdict = Verdict::clone(&connection.result().verdict);
             (verdict, Some(connection.evidence().to_vec()), exit::ACCEPTED)
         }
         Err(refusal) => (*refusal.verdict, refusal.evidence, refusal.exit),

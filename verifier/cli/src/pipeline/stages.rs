@@ -100,7 +100,7 @@ pub(crate) async fn ask(connection: &mut AttestedConnection) -> Result<(Nonce, P
 ///
 /// # Errors
 /// [`Fault`] if this machine gives no random numbers.
-pub(crate) fn challenge() -> Result<(Nonce, Request<Full<Bytes>>), Fault> {
+fn challenge() -> Result<(Nonce, Request<Full<Bytes>>), Fault> {
     let mut nonce = [0; Nonce::LEN];
     SystemRandom::new()
         .fill(&mut nonce)
@@ -127,7 +127,7 @@ fn unavailable(code: &'static str, what: String) -> Fault {
 ///
 /// # Errors
 /// As [`ask`].
-pub(crate) async fn read(response: Response<Incoming>) -> Result<PipelineAnswer, Fault> {
+async fn read(response: Response<Incoming>) -> Result<PipelineAnswer, Fault> {
     match response.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
@@ -251,7 +251,7 @@ impl Stage {
             self.checks
                 .push(by_the_plan(policy, &evidence, &expected, wanted, now));
         }
-        self.verdict = Some(result.verdict);
+        self.verdict = Some(result.verdict.into_verdict());
         self.attested = Some((result.statement, result.statement_digest));
     }
 
@@ -287,7 +287,7 @@ fn by_the_plan(
         Err(error) => return check(id, false, says, with_causes(&error)),
     };
     let verdict = Appraiser::appraise(&Verifier::new(policy), evidence, expected, now)
-        .and_then(|result| gate::permit(result.verdict, wanted.allow_simulated));
+        .and_then(|result| gate::permit(result.verdict.into_verdict(), wanted.allow_simulated));
     match verdict {
         Ok(verdict) => check(id, true, says, format!("accepted by {}", verdict.policy)),
         Err(verdict) => check(id, false, says, verdict.code.unwrap_or("unaccepted")),

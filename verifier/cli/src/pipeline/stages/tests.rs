@@ -7,10 +7,7 @@ use crate::paint::Paint;
 use bastide_attestation::Binder;
 use bastide_attestation::pipeline::Plan;
 
-#[path = "../../../tests/support/pipeline.rs"]
-#[expect(dead_code, reason = "receipts are made in other tests")]
-mod simulated;
-use simulated::{AT, Pipeline, key, signed};
+use crate::pipeline::simulated::{self, AT, Pipeline, key, signed};
 
 const NONCE: Nonce = Nonce::new([0x11; 32]);
 
@@ -59,7 +56,7 @@ fn a_chain_of_real_stages_is_accepted_and_shown_stage_by_stage() {
     let chain = judged(&pipeline, &pipeline.answer(&NONCE), &wanted);
     assert_eq!(chain.failed(), None);
     assert!(chain.stages.iter().all(|stage| stage.attested.is_some()));
-    let verdict = chain.applied_to(head(&pipeline).verdict);
+    let verdict = chain.applied_to(head(&pipeline).verdict.into_verdict());
     assert_eq!((verdict.decision, verdict.code), (Decision::Accepted, None));
     assert!(verdict.simulated);
     let text = chain.tree(false, Paint::PLAIN).render();
@@ -127,7 +124,7 @@ fn a_missing_stage_and_one_that_shows_something_else_are_refused_by_name() {
     ];
     for (name, answer, expected) in cases {
         assert_eq!(code(&pipeline, &answer, &none), expected, "{name}");
-        let verdict = judged(&pipeline, &answer, &none).applied_to(head(&pipeline).verdict);
+        let verdict = judged(&pipeline, &answer, &none).applied_to(head(&pipeline).verdict.into_verdict());
         assert_eq!(verdict.decision, Decision::Rejected, "{name}");
     }
     let mut fewer = good.clone();
