@@ -76,40 +76,27 @@ where
             }
         }
     };
+    // `Ok` where this end has sent all that it wanted to.
     let write = async {
         while let Some(envelope) = next(&mut outgoing, &mut leaving).await {
-            let mut bytes = match envelope.encode() {
-                Ok(bytes) => bytes,
-                // This end's own message: there is nothing to blame the peer for.
-                Err(error) => {
-                    return LinkClosed {
-                        code: error.code(),
-                        why: Loss::Ended,
-                    };
-                }
-            };
-            if let Err(code) = sender.send(std::mem::take(&mut *bytes)).await {
-                return LinkClosed {
-                    code,
-                    why: Loss::Ended,
-                };
-            }
+            let mut bytes = envelope.encode().map_err(|error| error.code())?;
+            sender.send(std::mem::take(&mut *bytes)).await?;
         }
-        LinkClosed {
-            code: DONE,
-            why: Loss::Ended,
-        }
+        Ok::<(), &'static str>(())
+    };
+    let ended = |code| LinkClosed {
+        code,
+        why: Loss::Ended,
     };
     tokio::pin!(read);
     tokio::select! {
         closed = &mut read => closed,
-        closed = write => {
-            if closed.code == DONE {
-                return closed;
-            }
-            // A link that takes no more has ended: why, the receiving half knows.
-            tokio::time::timeout(LAST_WORDS, read).await.unwrap_or(closed)
-        }
+        written = write => match written {
+            Ok(()) => ended("link.done"),
+            // A link that takes no more has ended. What came before still counts,
+            // and why it ended the receiving half knows.
+            Err(code) => tokio::time::timeout(LAST_WORDS, read).await.unwrap_or(ended(code)),
+        },
     }
 }
 
@@ -131,7 +118,5 @@ async fn next(
     }
 }
 
-/// This end has sent all that it wanted to.
-const DONE: &str = "link.done";
-/// How long to wait for the reason of an end that sending has met.
+/// How long to go on reading a link that takes no more.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);

@@ -8,5 +8,7 @@ mod layers;
 
 mod links;
 mod losses;
+#[cfg(feature = "plain-transport")]
+mod plain;
 mod relay;
 mod ring;

@@ -125,6 +125,9 @@ pub(crate) struct Fleet {
     pub(crate) head_times: HeadTimes,
     /// What each frame takes longer at each stage.
     pub(crate) slow: Duration,
+    /// Bare TCP instead of attested links.
+    #[cfg(feature = "plain-transport")]
+    pub(crate) plain: bool,
 }
 
 impl Fleet {
@@ -154,6 +157,8 @@ impl Fleet {
                 ..HeadTimes::default()
             },
             slow: Duration::ZERO,
+            #[cfg(feature = "plain-transport")]
+            plain: false,
         }
     }
 
@@ -167,13 +172,31 @@ impl Fleet {
     }
 
     pub(crate) fn links(&self, enclave: &Enclave, stage: u16) -> StageLinks {
-        let endpoint = enclave.endpoint(stage, self.stages(), &self.chips(), self.times);
         StageLinks {
             stage,
-            connector: Connector::attested(endpoint),
+            connector: self.connector(enclave, stage),
             attester: enclave.attester(stage),
             bounds: bounds(&load(Some(0..1))),
         }
+    }
+
+    #[cfg(not(feature = "plain-transport"))]
+    fn connector(&self, enclave: &Enclave, stage: u16) -> Connector {
+        self.attested(enclave, stage)
+    }
+
+    #[cfg(feature = "plain-transport")]
+    fn connector(&self, enclave: &Enclave, stage: u16) -> Connector {
+        if self.plain {
+            Connector::plain(stage)
+        } else {
+            self.attested(enclave, stage)
+        }
+    }
+
+    fn attested(&self, enclave: &Enclave, stage: u16) -> Connector {
+        let endpoint = enclave.endpoint(stage, self.stages(), &self.chips(), self.times);
+        Connector::attested(endpoint)
     }
 
     /// Starts every stage but the head's.
