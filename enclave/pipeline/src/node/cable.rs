@@ -95,7 +95,9 @@ where
             Ok(()) => ended("link.done"),
             // A link that takes no more has ended. What came before still counts,
             // and why it ended the receiving half knows.
-            Err(code) => tokio::time::timeout(LAST_WORDS, read).await.unwrap_or(ended(code)),
+            Err(code) => tokio::time::timeout(LAST_WORDS, read)
+                .await
+                .unwrap_or_else(|_| ended(code)),
         },
     }
 }
