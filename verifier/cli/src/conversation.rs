@@ -17,10 +17,9 @@ use crate::answer_stream::{self, AnswerStream, StreamFault};
 use crate::escape;
 use crate::fault::{Fault, with_causes};
 use crate::gate::{Gate, Refusal};
-use crate::pipeline::stages::{self, Chain, Wanted};
+use crate::pipeline::vouching::Vouching;
 use crate::receipt_check::{self, Bodies, ReceiptFault};
 use crate::saved::{self, Kept};
-use crate::{clock, pipeline};
 
 /// Where completions are asked for.
 pub(crate) const COMPLETIONS: &str = "/v1/chat/completions";
@@ -39,8 +38,8 @@ pub(crate) struct Conversation {
     connection: Option<PooledConnection>,
     model: Option<String>,
     save: Option<PathBuf>,
-    /// The stages behind the node, as they were judged last.
-    chain: Option<Chain>,
+    /// The stages behind the node, where it is the head of a pipeline.
+    stages: Vouching,
 }
 
 /// A complete answer with its verified receipt.
@@ -72,11 +71,11 @@ impl Conversation {
     pub(crate) fn new(gate: Gate, node: NodeAddress, model: Option<String>, save: Option<PathBuf>) -> Self {
         Self {
             pool: gate.pool(vec![node], None),
+            stages: Vouching::new(gate.clone()),
             gate,
             connection: None,
             model,
             save,
-            chain: None,
         }
     }
 
@@ -193,54 +192,16 @@ impl Conversation {
         let (receipt, salt) =
             receipt_check::decode(&whole.receipt, &whole.salt).map_err(|fault| receipt_fault(&fault))?;
         let kept = self.vouch(&receipt, &salt, request, whole.committed())?;
-        if receipt.claims().pipeline.is_some() {
-            self.vouch_for_stages(&receipt).await?;
+        if let Some(connection) = &self.connection {
+            let chain = self.stages.vouch(connection.node(), &receipt).await?;
+            if let (Some(folder), Some(chain)) = (&kept, &chain) {
+                saved::keep_chain(folder, chain)?;
+            }
         }
         if let Some(connection) = self.connection.take() {
             connection.done();
         }
         Ok(Turn { text, receipt, kept })
-    }
-
-    /// Holds a pipeline's receipt against every stage. They are asked for their
-    /// evidence when nothing is known of them, and again when what is known
-    /// doesn't fit: a stage may have been replaced.
-    async fn vouch_for_stages(&mut self, receipt: &Receipt) -> Result<(), NoTurn> {
-        let known = self.chain.as_ref();
-        if known.is_some_and(|chain| pipeline::receipt::require(receipt, chain).is_ok()) {
-            return Ok(());
-        }
-        if let Some(connection) = self.connection.take() {
-            connection.done();
-        }
-        let (nonce, request) = stages::challenge().map_err(NoTurn::Fault)?;
-        let (connection, response) = self
-            .pool
-            .send(request)
-            .await
-            .map_err(|error| self.no_turn(&error))?;
-        let answer = stages::read(response).await?;
-        let attestation = connection.attestation();
-        let head = attestation.result();
-        let wanted = Wanted::default();
-        let chain = stages::judge(
-            &answer,
-            &nonce,
-            head,
-            self.gate.appraiser(),
-            &wanted,
-            clock::now(),
-        )?;
-        self.gate.ledger().chain(connection.node(), &chain);
-        connection.done();
-        if let Some((stage, failed)) = chain.failed() {
-            let of = stage.map_or_else(|| "the pipeline".to_owned(), |stage| format!("stage {stage}"));
-            let message = format!("{of}: expected {}, got {}", failed.expected, failed.got);
-            return Err(unvouched(failed.id, message).into());
-        }
-        pipeline::receipt::require(receipt, &chain).map_err(|fault| receipt_fault(&fault))?;
-        self.chain = Some(chain);
-        Ok(())
     }
 
     fn vouch(

@@ -4,18 +4,30 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | `capacity` | what an attested node says it can carry |
+//! | `weights`, `split` | the model's layers, and who computes which |
 //! | `file` | the plan as a person writes it, in TOML |
 //! | `view` | the plan as a person reads it |
 //! | `stages` | every stage's evidence: asked for, judged, shown |
 //! | `receipt` | whether the parts of a receipt hold and join |
+//! | `vouching` | the same for answers while they come |
 
+pub(crate) mod capacity;
 pub(crate) mod file;
 pub(crate) mod receipt;
+pub(crate) mod split;
 pub(crate) mod stages;
 pub(crate) mod view;
+pub(crate) mod vouching;
+pub(crate) mod weights;
 
 use crate::fault::Fault;
 use crate::key_file;
+
+/// Pipelines of simulated guests, which the tests of the command have, too.
+#[cfg(test)]
+#[path = "../tests/support/pipeline.rs"]
+mod simulated;
 
 /// Public keys of owners, as they are named on the command line.
 ///

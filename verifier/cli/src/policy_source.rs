@@ -44,10 +44,7 @@ pub(crate) struct PolicyArgs {
 pub(crate) fn load(arguments: &PolicyArgs) -> Result<Policy, Fault> {
     let named = &arguments.policy;
     if arguments.policy_signer.is_empty() {
-        return match shipped::by_name(named) {
-            Some(text) => parse(text.as_bytes(), named),
-            None => parse(&read(named)?, named),
-        };
+        return by_name(named);
     }
     let signers = signers(&arguments.policy_signer, arguments.policy_threshold)?;
     if shipped::by_name(named).is_some() {
@@ -67,6 +64,17 @@ pub(crate) fn load(arguments: &PolicyArgs) -> Result<Policy, Fault> {
         .unwrap_or_else(|| signatures_of(Path::new(named)));
     verify(&bytes, Path::new(named), &signatures, &signers)?;
     parse(&bytes, named)
+}
+
+/// Reads and parses a shipped policy by its name, or a file.
+///
+/// # Errors
+/// As [`load`], of policies that nobody has to sign.
+pub(crate) fn by_name(named: &str) -> Result<Policy, Fault> {
+    match shipped::by_name(named) {
+        Some(text) => parse(text.as_bytes(), named),
+        None => parse(&read(named)?, named),
+    }
 }
 
 /// Who has to sign.

@@ -9,6 +9,7 @@ use bastide_attestation::{Receipt, Salt};
 
 use crate::fault::Fault;
 use crate::file::{self, Existing};
+use crate::pipeline::stages::Chain;
 
 /// What is kept of one answer.
 #[derive(Clone, Copy)]
@@ -52,4 +53,22 @@ pub(crate) fn keep(parent: &Path, kept: &Kept<'_>) -> Result<PathBuf, Fault> {
         file::write(&folder.join(name), bytes, Existing::Keep)?;
     }
     Ok(folder)
+}
+
+/// Adds the plan and the stages' envelopes to an answer of a pipeline.
+///
+/// # Errors
+/// As [`keep`].
+pub(crate) fn keep_chain(folder: &Path, chain: &Chain) -> Result<(), Fault> {
+    file::write(&folder.join("plan.cose"), chain.plan.as_bytes(), Existing::Keep)?;
+    for (number, stage) in chain.stages.iter().enumerate() {
+        if let Some(envelope) = &stage.evidence {
+            file::write(
+                &folder.join(format!("stage-{number}.cmw")),
+                envelope,
+                Existing::Keep,
+            )?;
+        }
+    }
+    Ok(())
 }

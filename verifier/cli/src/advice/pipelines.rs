@@ -8,6 +8,41 @@ use crate::exit::{MALFORMED, REJECTED, UNAVAILABLE, USAGE};
 /// Of plans and of stages.
 pub(super) const PIPELINES: &[Known] = &[
     known(
+        "pipeline.nodes",
+        USAGE,
+        "the nodes named can't be the stages of a pipeline of this model",
+        "too few nodes or policies were named, or MODEL is another model than theirs",
+        "correct what the message names",
+    ),
+    known(
+        "pipeline.nodes_differ",
+        REJECTED,
+        "two nodes state different models",
+        "one was given other files, or another draft",
+        "give every node the same model directory, and start it again",
+    ),
+    known(
+        "pipeline.model_files",
+        MALFORMED,
+        "MODEL is no directory of a model that can be planned for",
+        "config.json or a *.safetensors file is missing, cut short, or of another kind of model",
+        "name the directory that the enclaves are given",
+    ),
+    known(
+        "pipeline.split",
+        USAGE,
+        "the nodes can't carry the model",
+        "their memory is too small, or there are more of them than layers",
+        "name more nodes, or nodes with more memory",
+    ),
+    known(
+        "pipeline.capacity",
+        UNAVAILABLE,
+        "a node doesn't say what it can carry",
+        "it is no enclave that was started for a pipeline",
+        "start it for a pipeline; see its log",
+    ),
+    known(
         "pipeline.file",
         MALFORMED,
         "the plan isn't what its format says",
@@ -25,8 +60,8 @@ pub(super) const PIPELINES: &[Known] = &[
         "pipeline.weights",
         USAGE,
         "the plan doesn't say by which weights a stage is known",
-        "it was planned without --digests",
-        "have the digests computed where the model is, and plan again with --digests FILE",
+        "the line was left empty",
+        "plan again: `bastide pipeline plan` computes it from the model's files",
     ),
     known(
         "pipeline.malformed",

@@ -1,6 +1,7 @@
 //! `bastide pipeline`: the owner of a pipeline plans it and signs the plan;
 //! whoever is given one reads it and verifies whose it is.
 
+mod plan;
 mod sign;
 mod verify;
 
@@ -20,6 +21,7 @@ const SCHEMA: &str = "bastide.pipeline/v1";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  bastide pipeline plan ./model --nodes https://a.example,https://b.example --policy ours.toml
   bastide pipeline sign plan.toml --key owner.key -o plan.cose
   bastide pipeline show plan.cose
   bastide pipeline verify plan.cose --owner owner.key.pub")]
@@ -30,6 +32,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    Plan(Box<plan::Arguments>),
     Sign(sign::Arguments),
     Show(ShowArguments),
     Verify(verify::Arguments),
@@ -50,6 +53,7 @@ struct ShowArguments {
 /// [`Fault`] if a file can't be read or written, or a plan doesn't hold.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault> {
     match &arguments.action {
+        Action::Plan(arguments) => plan::run(arguments, console),
         Action::Sign(arguments) => sign::run(arguments, console),
         Action::Show(arguments) => verify::show(&arguments.file, console),
         Action::Verify(arguments) => verify::run(arguments, console),

@@ -139,11 +139,12 @@ fn stages(path: &Path, document: &Document) -> Result<(Vec<StagePlan>, Vec<Vec<u
         if stage.weights.is_empty() {
             return Err(Fault::usage(
                 "pipeline.weights",
-                format!("`{}`: stage {number} has no digest of its weights", path.display()),
+                format!(
+                    "`{}`: stage {number} has no digest of its weights",
+                    path.display()
+                ),
             )
-            .with_remedy(format!(
-                "have it computed where the model is, `bastide-enclave manifest --ranges {first}-{end}`, and plan again with --digests FILE"
-            )));
+            .with_remedy("plan again: `bastide pipeline plan` computes it from the model's files"));
         }
         stages.push(StagePlan {
             layers: LayerRange::new(first, end)

@@ -349,3 +349,6 @@ pub(crate) fn claims_object(claims: &PipelineClaims) -> Value {
         "parts": parts,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,7 @@ pub(crate) async fn ask(connection: &mut AttestedConnection) -> Result<(Nonce, P
 ///
 /// # Errors
 /// [`Fault`] if this machine gives no random numbers.
-pub(crate) fn challenge() -> Result<(Nonce, Request<Full<Bytes>>), Fault> {
+fn challenge() -> Result<(Nonce, Request<Full<Bytes>>), Fault> {
     let mut nonce = [0; Nonce::LEN];
     SystemRandom::new()
         .fill(&mut nonce)
@@ -127,7 +127,7 @@ fn unavailable(code: &'static str, what: String) -> Fault {
 ///
 /// # Errors
 /// As [`ask`].
-pub(crate) async fn read(response: Response<Incoming>) -> Result<PipelineAnswer, Fault> {
+async fn read(response: Response<Incoming>) -> Result<PipelineAnswer, Fault> {
     match response.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {

@@ -18,6 +18,7 @@ use crate::console::Console;
 use crate::escape;
 use crate::gate::{Gate, Refusal};
 use crate::ledger::Recorder;
+use crate::pipeline::vouching::Vouching;
 use crate::verdict_view::SIMULATED;
 
 const ADMITTED: &str = "admitted";
@@ -27,6 +28,7 @@ const ADMITTED: &str = "admitted";
 pub(crate) struct Pool {
     connections: AttestedPool,
     gate: Gate,
+    stages: Vouching,
     console: Console,
 }
 
@@ -56,6 +58,7 @@ impl Pool {
         };
         Self {
             connections: gate.pool(nodes, Some(Arc::new(reporter))),
+            stages: Vouching::new(gate.clone()),
             gate,
             console,
         }
@@ -64,6 +67,11 @@ impl Pool {
     /// What was admitted, refused and answered is kept here.
     pub(super) const fn ledger(&self) -> &Recorder {
         self.gate.ledger()
+    }
+
+    /// What stands behind heads of pipelines.
+    pub(super) const fn stages(&self) -> &Vouching {
+        &self.stages
     }
 
     /// Sends over the first connection that takes the request.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bastide_attestation::Verdict;
+use bastide_attestation::{Receipt, Verdict};
 use bastide_attested_tls::PooledConnection;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
@@ -122,7 +122,8 @@ pub(super) async fn relay(
             (Some(receipt), Some(salt)) => exchange.vouch(receipt, salt, &body),
             _ => Err(ReceiptFault::Missing),
         };
-        checked.map_err(|fault| unvouched(&fault))?;
+        let receipt = checked.map_err(|fault| unvouched(&fault))?;
+        exchange.vouch_for_stages(&receipt).await?;
         for name in [RECEIPT, RECEIPT_SALT] {
             if let Some(value) = head.headers.get(name) {
                 headers.insert(name, value.clone());
@@ -202,8 +203,24 @@ impl Exchange {
         verdict_text(&self.connection.result().verdict)
     }
 
+    /// Holds a pipeline's receipt against every stage; others were verified whole.
+    async fn vouch_for_stages(&self, receipt: &Receipt) -> Result<(), ApiError> {
+        let stages = self.service.pool().stages();
+        match stages.vouch(self.connection.node(), receipt).await {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(ApiError::new(
+                StatusCode::BAD_GATEWAY,
+                fault.code,
+                format!(
+                    "the answer is withheld because nothing vouches for it: {}",
+                    fault.message
+                ),
+            )),
+        }
+    }
+
     /// Verifies the receipt of this exchange, and keeps the answer where that was asked for.
-    fn vouch(&self, receipt: &str, salt: &str, response: &[u8]) -> Result<(), ReceiptFault> {
+    fn vouch(&self, receipt: &str, salt: &str, response: &[u8]) -> Result<Receipt, ReceiptFault> {
         let (receipt, salt) = receipt_check::decode(receipt, salt)?;
         // Beside a renewal, a request may have been answered under the new attestation.
         let renewed = self.connection.attestation_for(&receipt.claims().nonce);
@@ -231,7 +248,7 @@ impl Exchange {
             self.service
                 .warn(self.number, &format!("answer not kept: {}", fault.code));
         }
-        Ok(())
+        Ok(answer.receipt)
     }
 
     /// The answer was read to its end.
@@ -300,14 +317,14 @@ pub(super) async fn hand_on(
     Ok(())
 }
 
-/// The stream, if it came to its end and its receipt holds.
-pub(super) fn finish(
+/// The stream, if it came to its end and its receipt holds, with what `vouch` gives.
+pub(super) fn finish<T>(
     stream: AnswerStream,
-    vouch: impl FnOnce(&WholeStream) -> Result<(), ReceiptFault>,
-) -> Result<WholeStream, ApiError> {
+    vouch: impl FnOnce(&WholeStream) -> Result<T, ReceiptFault>,
+) -> Result<(WholeStream, T), ApiError> {
     let whole = stream.finish().map_err(|fault| stream_error(&fault))?;
-    vouch(&whole).map_err(|fault| unvouched(&fault))?;
-    Ok(whole)
+    let vouched = vouch(&whole).map_err(|fault| unvouched(&fault))?;
+    Ok((whole, vouched))
 }
 
 /// Sends what was held back, and the end. Whether the client took both.
@@ -340,9 +357,11 @@ async fn pass(
         let Ok(bytes) = frame.into_data() else { continue };
         hand_on(&mut stream, &bytes, client).await?;
     }
-    finish(stream, |whole| {
+    let (whole, receipt) = finish(stream, |whole| {
         exchange.vouch(&whole.receipt, &whole.salt, whole.committed())
-    })
+    })?;
+    exchange.vouch_for_stages(&receipt).await?;
+    Ok(whole)
 }
 
 #[cfg(test)]

@@ -338,4 +338,5 @@ async fn pass(
     finish(stream, |whole| {
         exchange.vouch(&whole.receipt, &whole.salt, whole.committed())
     })
+    .map(|(whole, ())| whole)
 }

@@ -7,10 +7,7 @@ use crate::paint::Paint;
 use bastide_attestation::Binder;
 use bastide_attestation::pipeline::Plan;
 
-#[path = "../../../tests/support/pipeline.rs"]
-#[expect(dead_code, reason = "receipts are made in other tests")]
-mod simulated;
-use simulated::{AT, Pipeline, key, signed};
+use crate::pipeline::simulated::{self, AT, Pipeline, key, signed};
 
 const NONCE: Nonce = Nonce::new([0x11; 32]);
 
