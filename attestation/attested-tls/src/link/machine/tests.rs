@@ -24,6 +24,7 @@ pub(super) fn terms(role: Role) -> Terms {
         role: Role::Client,
         own: context(1),
         peers: BTreeSet::from([2]),
+        gate: LinkGate::default(),
         spki_own: SpkiDigest::new([3; 32]),
         spki_peer: SpkiDigest::new([4; 32]),
         exporter_own: secret(5),
@@ -373,6 +374,31 @@ fn t22_a_stage_that_is_not_in_the_table_gets_no_evidence_and_is_told_why() {
             );
             let why = end(&effects).unwrap().to_string();
             assert!(why.contains(&format!("stage {stage}, expected 0 or 2")), "{why}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_whose_place_is_taken_is_told_so_before_evidence_is_made() {
+    for free in [false, true] {
+        let terms = Terms {
+            gate: LinkGate::new(move |hello, spki| {
+                assert_eq!((hello.context.stage, *spki), (1, SpkiDigest::new([3; 32])));
+                free
+            }),
+            ..terms(Role::Server)
+        };
+        let bench = Bench::new();
+        let (mut machine, _) = LinkMachine::start(terms, Nonce::new([10; 32])).unwrap();
+        let effects = machine.step(seconds(1), Input::Received(&bench.client_hello));
+        let attests = |effect: &Effect| matches!(effect, Effect::MakeEvidence { .. });
+        assert_eq!(effects.iter().any(attests), free);
+        if !free {
+            assert_eq!(end(&effects), Some(&LinkEnd::Taken { stage: 1 }));
+            assert_eq!(
+                sent(&effects),
+                [frame(FrameType::Close, &CloseCode::Taken.encode())]
+            );
         }
     }
 }
