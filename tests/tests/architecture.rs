@@ -89,6 +89,9 @@ const MAY_TEST_WITH_THE_ATTESTER: &[&str] = &[
     "bastide-verifier",
 ];
 
+/// For their tests only: peers on real links are judged by the real verifier.
+const MAY_TEST_WITH_THE_VERIFIER: &[&str] = &["bastide-pipeline"];
+
 /// Whatever reaches a network or a runtime for it.
 const NETWORK: &[&str] = &[
     "tokio*",
@@ -181,9 +184,13 @@ fn crates_depend_on_each_other_only_along_the_arrows() {
             .dependencies(package)
             .filter(|(dependency, _)| dependency.member)
         {
-            let for_tests = kinds.iter().all(|kind| *kind == Kind::Dev)
-                && dependency.name == "bastide-attester"
-                && MAY_TEST_WITH_THE_ATTESTER.contains(&package.name.as_str());
+            let may_test: &[&str] = match dependency.name.as_str() {
+                "bastide-attester" => MAY_TEST_WITH_THE_ATTESTER,
+                "bastide-verifier" => MAY_TEST_WITH_THE_VERIFIER,
+                _ => &[],
+            };
+            let for_tests =
+                kinds.iter().all(|kind| *kind == Kind::Dev) && may_test.contains(&package.name.as_str());
             assert!(
                 arrows.contains(&dependency.name.as_str()) || for_tests,
                 "{} → {} ({kinds:?}) is no arrow of the architecture; see {}",
@@ -449,39 +456,52 @@ fn serde_cbor_is_the_maintained_fork_everywhere() {
     assert!(users > 0, "nobody uses serde_cbor: this test holds nothing");
 }
 
+/// Our crates that are linked into `package` with this feature.
+fn with_feature(package: &str, feature: &str, more: &[&str]) -> BTreeSet<String> {
+    let mut arguments = vec![
+        "tree",
+        "--locked",
+        "--package",
+        package,
+        "--edges",
+        "normal,build",
+    ];
+    arguments.extend_from_slice(&["--target", "all", "--prefix", "none", "--format", "{p}|{f}"]);
+    arguments.extend_from_slice(more);
+    let tree = cargo(&arguments);
+    tree.lines()
+        .filter_map(|line| line.split_once('|'))
+        .filter(|(package, features)| {
+            package.starts_with("bastide-")
+                && features
+                    .trim_end_matches(" (*)")
+                    .split(',')
+                    .any(|known| known == feature)
+        })
+        .filter_map(|(package, _)| package.split(' ').next().map(str::to_owned))
+        .collect()
+}
+
 #[test]
 fn the_simulator_is_in_an_enclave_only_when_asked_for() {
-    let simulating = |more: &[&str]| {
-        let mut arguments = vec![
-            "tree",
-            "--locked",
-            "--package",
-            "bastide-enclave",
-            "--edges",
-            "normal,build",
-        ];
-        arguments.extend_from_slice(&["--target", "all", "--prefix", "none", "--format", "{p}|{f}"]);
-        arguments.extend_from_slice(more);
-        let tree = cargo(&arguments);
-        let with: BTreeSet<String> = tree
-            .lines()
-            .filter_map(|line| line.split_once('|'))
-            .filter(|(package, features)| {
-                package.starts_with("bastide-")
-                    && features
-                        .trim_end_matches(" (*)")
-                        .split(',')
-                        .any(|feature| feature == "simulator")
-            })
-            .filter_map(|(package, _)| package.split(' ').next().map(str::to_owned))
-            .collect();
-        with
-    };
+    let simulating = |more: &[&str]| with_feature("bastide-enclave", "simulator", more);
     assert_eq!(simulating(&[]), BTreeSet::new(), "the default features simulate");
     // The same question with the feature, so that an empty answer means something.
     let asked = simulating(&["--features", "simulator"]);
     assert_eq!(
         asked,
         ["bastide-attester", "bastide-enclave"].map(str::to_owned).into()
+    );
+}
+
+/// A benchmark compares attested links with bare TCP, and nothing else may.
+#[test]
+fn links_that_prove_nothing_are_in_no_enclave_whatever_it_is_built_with() {
+    let plain = |package: &str, more: &[&str]| with_feature(package, "plain-transport", more);
+    assert_eq!(plain("bastide-enclave", &["--all-features"]), BTreeSet::new());
+    assert_eq!(plain("bastide-pipeline", &[]), BTreeSet::new());
+    assert_eq!(
+        plain("bastide-pipeline", &["--features", "plain-transport"]),
+        ["bastide-pipeline"].map(str::to_owned).into()
     );
 }

@@ -137,13 +137,16 @@ fn another_byte_changes_the_ranges_that_have_it_and_no_other() {
 #[test]
 fn what_is_no_range_and_what_is_no_model_is_refused() {
     with_model(&TINY, |dir| {
-        for range in [0..0, 2..1, 0..4, 3..4] {
-            assert_eq!(range_digests(dir, &[range]).unwrap_err().code(), "model.layers");
+        for (start, end) in [(0, 0), (2, 1), (0, 4), (3, 4)] {
+            assert_eq!(
+                range_digests(dir, &[0..3, start..end]).unwrap_err().code(),
+                "model.layers"
+            );
         }
         let mut all = tensors(&TINY, 5);
         all.remove("model.layers.2.mlp.up_proj.weight");
         std::fs::write(dir.join("model.safetensors"), safetensors(&all)).unwrap();
-        let error = range_digests(dir, &[0..1]).unwrap_err();
+        let error = range_digests(dir, &ALL).unwrap_err();
         assert!(matches!(error, LoadError::MissingTensor { .. }), "{error}");
     });
 }

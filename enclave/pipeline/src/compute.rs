@@ -53,12 +53,12 @@ pub fn bounds(model: &Model) -> Bounds {
 
 /// A model and its working memory, which the sequences share and overwrite when they end.
 #[derive(Clone)]
-struct Bench {
+struct Workbench {
     model: Arc<Model>,
     scratch: Arc<Mutex<Scratch>>,
 }
 
-impl Bench {
+impl Workbench {
     fn new(model: Arc<Model>) -> Self {
         Self {
             model,

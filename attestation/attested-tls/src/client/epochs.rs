@@ -19,7 +19,8 @@ use super::lease::Moment;
 
 /// Longest that one appraisal serves further sessions of its epoch.
 pub const EPOCH_LIFE: Duration = Duration::from_secs(60);
-/// Most epochs that are remembered.
+/// Most epochs that are remembered: of one node some 2 KiB each, since all share
+/// their endorsements; 16 MiB if everything in each was its own.
 const MAX_EPOCHS: usize = 64;
 /// Name of the check that says which leaf is this session's.
 const BINDING: &str = "session.binding";

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bastide_engine::{Input, KvCache, Model, Output, Rows, Sampler};
 use zeroize::Zeroizing;
 
-use super::Bench;
+use super::Workbench;
 use crate::head::Drafter;
 use crate::message::Sampling;
 
@@ -60,7 +60,7 @@ impl DraftRefused {
     reason = "it holds a user's text in another form"
 )]
 pub struct EngineDrafter {
-    bench: Bench,
+    workbench: Workbench,
 }
 
 /// What the draft has of one answer.
@@ -70,7 +70,7 @@ pub struct EngineDraft {
     /// The tokens whose rows the cache holds. Its capacity is the cache's from
     /// the start, so that no copy is left behind by growing.
     seen: Zeroizing<Vec<u32>>,
-    bench: Bench,
+    workbench: Workbench,
 }
 
 impl EngineDrafter {
@@ -93,7 +93,7 @@ impl EngineDrafter {
             return Err(DraftRefused::Partial);
         }
         Ok(Self {
-            bench: Bench::new(draft),
+            workbench: Workbench::new(draft),
         })
     }
 }
@@ -102,11 +102,11 @@ impl Drafter for EngineDrafter {
     type Sequence = EngineDraft;
 
     fn open(&self, positions: usize, _: &Sampling) -> EngineDraft {
-        let cache = self.bench.model.new_cache(positions);
+        let cache = self.workbench.model.new_cache(positions);
         EngineDraft {
             seen: Zeroizing::new(Vec::with_capacity(cache.capacity())),
             cache,
-            bench: self.bench.clone(),
+            workbench: self.workbench.clone(),
         }
     }
 
@@ -135,7 +135,7 @@ impl Drafter for EngineDrafter {
                 break;
             };
             drafted.push(id);
-            if self.bench.model.config().eos.contains(&id) {
+            if self.workbench.model.config().eos.contains(&id) {
                 break;
             }
         }
@@ -158,11 +158,11 @@ impl EngineDraft {
 
     /// The token that follows `rows`, the last ones of the answer, of which there is at least one.
     fn next(&mut self, rows: &[u32], sampler: &Sampler) -> Option<u32> {
-        let mut scratch = self.bench.scratch();
+        let mut scratch = self.workbench.scratch();
         let mut id = None;
         for rows in rows.chunks(ROWS) {
             let pos = self.seen.len();
-            let output = self.bench.model.forward_rows(
+            let output = self.workbench.model.forward_rows(
                 Input::Ids(rows),
                 pos,
                 Rows::Last,
@@ -181,6 +181,6 @@ impl EngineDraft {
 
 impl Drop for EngineDraft {
     fn drop(&mut self) {
-        self.bench.wipe();
+        self.workbench.wipe();
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use bastide_engine::{Input, KvCache, Model, Output, Sampler, Scratch, Segment, logprobs};
 use zeroize::Zeroizing;
 
-use super::Bench;
+use super::Workbench;
 use crate::message::{Payload, Run, Sampling, Target};
 use crate::stage::{Computed, Layers, Refused};
 
@@ -24,7 +24,7 @@ const TIMED: usize = 16;
     reason = "it holds a user's text in another form"
 )]
 pub struct EngineLayers {
-    bench: Bench,
+    workbench: Workbench,
 }
 
 /// One sequence on them.
@@ -36,26 +36,26 @@ pub struct EngineSequence {
     cache: KvCache,
     sampler: Sampler,
     top_logprobs: Option<u8>,
-    bench: Bench,
+    workbench: Workbench,
 }
 
 impl EngineLayers {
     /// Computes with the layers that `model` holds.
     pub fn new(model: Arc<Model>) -> Self {
         Self {
-            bench: Bench::new(model),
+            workbench: Workbench::new(model),
         }
     }
 
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
-        &self.bench.model
+        &self.workbench.model
     }
 
     /// What one row takes these layers on this machine, microseconds, at least 1: the shortest of some
     /// passes over a row.
     pub fn measure_row_us(&self) -> u32 {
-        let model = &*self.bench.model;
+        let model = &*self.workbench.model;
         let values = vec![1.0; model.config().hidden];
         let input = if model.layers().start == 0 {
             Input::Ids(&[0])
@@ -78,10 +78,10 @@ impl Layers for EngineLayers {
 
     fn open(&self, positions: usize, sampling: &Sampling) -> EngineSequence {
         EngineSequence {
-            cache: self.bench.model.new_cache(positions),
+            cache: self.workbench.model.new_cache(positions),
             sampler: Sampler::new(sampling.temperature, sampling.top_p, sampling.seed),
             top_logprobs: sampling.top_logprobs,
-            bench: self.bench.clone(),
+            workbench: self.workbench.clone(),
         }
     }
 
@@ -90,7 +90,7 @@ impl Layers for EngineLayers {
         runs: &mut [(Run, &mut EngineSequence)],
         payload: &Payload,
     ) -> Result<Computed, Refused> {
-        let model = &*self.bench.model;
+        let model = &*self.workbench.model;
         let tail = model.layers().end == model.config().layers;
         let mut segments: Vec<Segment<'_>> = Vec::with_capacity(runs.len());
         let mut choices: Vec<(Run, Sampler, Option<u8>)> = Vec::with_capacity(runs.len());
@@ -107,7 +107,7 @@ impl Layers for EngineLayers {
             Payload::Ids(ids) => Input::Ids(ids),
             Payload::Activations { values, .. } => Input::Hidden(values),
         };
-        let mut scratch = self.bench.scratch();
+        let mut scratch = self.workbench.scratch();
         let output = model.forward_batch(input, &mut segments, &mut scratch);
         match output.map_err(|error| Refused { code: error.code() })? {
             Output::Hidden(rows) => Ok(Computed::Rows(Payload::Activations {
@@ -133,13 +133,13 @@ impl Layers for EngineLayers {
     }
 
     fn layers(&self) -> Range<usize> {
-        self.bench.model.layers()
+        self.workbench.model.layers()
     }
 }
 
 impl Drop for EngineSequence {
     fn drop(&mut self) {
-        self.bench.wipe();
+        self.workbench.wipe();
     }
 }
 

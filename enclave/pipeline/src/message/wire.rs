@@ -101,6 +101,8 @@ impl<'a> Reader<'a> {
 /// A message that is being written. Its memory is of the sizes that messages have.
 pub(super) struct Writer {
     bytes: Zeroizing<Vec<u8>>,
+    /// The bucket that the memory was taken for.
+    room: usize,
     /// Bytes that there was no room for.
     beyond: usize,
 }
@@ -109,22 +111,38 @@ impl Writer {
     pub(super) fn new() -> Self {
         Self {
             bytes: Zeroizing::new(Vec::with_capacity(MESSAGE_BUCKETS[0])),
+            room: MESSAGE_BUCKETS[0],
             beyond: 0,
         }
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {
-        let needed = self.bytes.len() + bytes.len();
-        let Some(capacity) = MESSAGE_BUCKETS.iter().copied().find(|size| *size >= needed) else {
-            self.beyond += bytes.len();
-            return;
-        };
-        if self.bytes.capacity() < needed {
-            let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
-            grown.extend_from_slice(&self.bytes);
-            self.bytes = grown;
+        if self.reserve(bytes.len()) {
+            self.bytes.extend_from_slice(bytes);
         }
-        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Many numbers of four bytes.
+    pub(super) fn words(&mut self, words: impl ExactSizeIterator<Item = [u8; 4]>) {
+        if self.reserve(words.len().saturating_mul(4)) {
+            words.for_each(|word| self.bytes.extend_from_slice(&word));
+        }
+    }
+
+    /// Room for as many bytes more; false, and counted, if no message holds them.
+    fn reserve(&mut self, more: usize) -> bool {
+        let needed = self.bytes.len().saturating_add(more);
+        if needed <= self.room {
+            return true;
+        }
+        let Some(room) = MESSAGE_BUCKETS.iter().copied().find(|size| *size >= needed) else {
+            self.beyond = self.beyond.saturating_add(more);
+            return false;
+        };
+        let mut grown = Zeroizing::new(Vec::with_capacity(room));
+        grown.extend_from_slice(&self.bytes);
+        (self.bytes, self.room) = (grown, room);
+        true
     }
 
     pub(super) fn u8(&mut self, value: u8) {
@@ -150,15 +168,13 @@ impl Writer {
     /// What was written, with its length in the four bytes at `at`, padded.
     pub(super) fn finish(mut self, at: usize) -> Result<Zeroizing<Vec<u8>>, MessageError> {
         let most = MESSAGE_BUCKETS[MESSAGE_BUCKETS.len() - 1];
-        let written = self.bytes.len() + self.beyond;
-        let (Some(size), Ok(length)) = (
-            MESSAGE_BUCKETS.iter().copied().find(|size| *size >= written),
-            u32::try_from(written - at - 4),
-        ) else {
+        let written = self.bytes.len().saturating_add(self.beyond);
+        let size = MESSAGE_BUCKETS.iter().copied().find(|size| *size >= written);
+        let (Some(size), Ok(length)) = (size, u32::try_from(written - at - 4)) else {
             return Err(MessageError::TooLarge { got: written, most });
         };
         self.bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
-        // The memory is at least of this size already: nothing moves.
+        // The memory is of this size already: nothing moves.
         self.bytes.resize(size, 0);
         Ok(self.bytes)
     }

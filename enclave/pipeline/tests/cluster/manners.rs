@@ -199,6 +199,62 @@ fn a_stop_string_ends_the_answer_where_it_was_found() {
 }
 
 #[test]
+fn a_stop_that_comes_late_covers_what_stages_were_told_is_final() {
+    for later in 0..60 {
+        for speculation in [Speculation::Off, Speculation::Pipelined { k: 2, depth: 8 }] {
+            let asks = vec![Ask::long(0, 60)];
+            let mut world = World::new(Setting {
+                speculation,
+                asks,
+                ..Setting::default()
+            });
+            world.begin();
+            while world.outcomes[0].emitted.len() < 12 {
+                assert!(world.step());
+            }
+            // Other things happen before the stop is told.
+            for _ in 0..later {
+                world.step();
+            }
+            world.tell(Event::Tick);
+            let produced = u32::try_from(world.outcomes[0].emitted.len()).unwrap() - later % 3;
+            let sequence = SequenceId(0);
+            world.tell(Event::Stop { sequence, produced });
+            let emitted = world.outcomes[0].emitted.len();
+            while !world.outcomes[0].over() {
+                assert!(world.step());
+            }
+            assert_eq!(world.outcomes[0].emitted.len(), emitted, "nothing after the stop");
+            let record = record(&world);
+            assert!(record.produced >= produced && record.replans.is_empty());
+            world.setting.asks[0].budget = record.produced;
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn one_loss_is_one_loss_however_often_it_is_told() {
+    let mut world = World::new(Setting {
+        stages: 4,
+        repeats: 1_000,
+        asks: vec![Ask::long(0, 60)],
+        ..Setting::default()
+    });
+    world.begin();
+    while world.outcomes[0].emitted.len() < 5 {
+        assert!(world.step());
+    }
+    world.crash(2 * CANDIDATES);
+    while !world.outcomes[0].over() {
+        assert!(world.step());
+    }
+    world.check();
+    assert_eq!(world.head.status().counts.lost, 1);
+    assert_eq!(record(&world).replans.len(), 1);
+}
+
+#[test]
 fn nothing_of_an_answer_stays_at_a_stage_however_it_ended() {
     let asks = vec![
         Ask::long(0, 30),

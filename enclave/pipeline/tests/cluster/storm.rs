@@ -5,8 +5,8 @@ use std::time::Duration;
 use bastide_attestation::{Nonce, Salt};
 use bastide_pipeline::head::{Effect, Event, Head, Loss, Request, Speculation};
 use bastide_pipeline::message::{
-    Answer, Envelope, Epoch, EvidencePiece, Fault, FaultCode, Message, Part, Ready, RingId, Sampling,
-    SequenceId, Target, Targets,
+    Answer, Envelope, Epoch, EvidencePiece, Fault, FaultCode, Finish, Message, Part, Ready, RingId, Run,
+    Sampling, SequenceId, Target, Targets,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,6 +17,25 @@ use crate::stage::{ENGINE, MAX_POSITIONS, PLAN, weights};
 use crate::world::terms;
 
 const STAGES: u16 = 3;
+
+fn ready(stage: u16) -> Message {
+    Message::Ready(Ready {
+        plan: PLAN,
+        stage,
+        weights: weights(stage),
+        engine: ENGINE,
+        max_positions: MAX_POSITIONS,
+        max_sequences: 2,
+        row_us: u32::MAX,
+    })
+}
+
+/// What went along the ring, for answers that look right.
+#[derive(Default)]
+struct Heard {
+    frames: Vec<(u64, Vec<Run>)>,
+    finish: Option<Finish>,
+}
 
 /// Throws that one number decides, so that a failure shrinks to few events.
 struct Dice(u64);
@@ -74,15 +93,7 @@ impl Dice {
     fn message(&mut self) -> (u16, Message) {
         let (stage, sequence, epoch) = (self.stage(), self.sequence(), self.epoch());
         let message = match self.below(12) {
-            0..4 => Message::Ready(Ready {
-                plan: PLAN,
-                stage,
-                weights: weights(stage),
-                engine: ENGINE,
-                max_positions: MAX_POSITIONS,
-                max_sequences: 2,
-                row_us: u32::MAX,
-            }),
+            0..4 => ready(stage),
             4..8 => {
                 let runs = (0..self.below(3)).map(|_| self.targets()).collect();
                 return (
@@ -132,9 +143,67 @@ impl Dice {
         (stage, message)
     }
 
-    fn event(&mut self, ring: u32) -> Event {
+    /// An answer to the frame that is under way for longest.
+    fn answer(&mut self, heard: &mut Heard) -> Option<Message> {
+        if heard.frames.is_empty() {
+            return None;
+        }
+        let (number, runs) = heard.frames.remove(0);
+        let runs = runs
+            .iter()
+            .map(|run| Targets {
+                sequence: run.sequence,
+                epoch: run.epoch,
+                pos: run.pos + u32::from(run.rows - run.wanted),
+                targets: (0..run.wanted)
+                    .map(|_| Target {
+                        id: self.narrow(VOCABULARY),
+                        logprob: 0.0,
+                        top: Vec::new(),
+                    })
+                    .collect(),
+            })
+            .collect();
+        Some(Message::Answer(Answer { number, runs }))
+    }
+
+    /// What a stage would say next.
+    fn likely(&mut self, heard: &mut Heard) -> Option<(u16, Message)> {
+        match self.below(8) {
+            0 => {
+                let stage = self.stage();
+                Some((stage, ready(stage.min(STAGES - 1))))
+            }
+            1 => {
+                let (stage, finish) = (self.stage(), heard.finish?);
+                let (sequence, epoch) = (finish.sequence, finish.epoch);
+                Some((
+                    stage,
+                    Message::Part(Part {
+                        sequence,
+                        epoch,
+                        stage,
+                        signed: vec![1],
+                    }),
+                ))
+            }
+            _ => Some((STAGES - 1, self.answer(heard)?)),
+        }
+    }
+
+    fn event(&mut self, ring: u32, heard: &mut Heard) -> Event {
         let (stage, sequence) = (self.stage(), self.sequence());
-        match self.below(32) {
+        match self.below(200) {
+            32.. => match self.likely(heard) {
+                Some((stage, message)) => {
+                    let envelope = Envelope {
+                        ring: RingId(ring),
+                        message,
+                    };
+                    Event::Message { stage, envelope }
+                }
+                None => Event::Up { stage },
+            },
             0..3 => Event::Submit(Request {
                 sequence,
                 prompt: Zeroizing::new((0..self.narrow(6)).collect()),
@@ -185,7 +254,7 @@ proptest! {
 
     #[test]
     fn nothing_that_comes_makes_the_head_panic_or_grow(
-        events in vec((any::<u64>(), 0u64..1_000), 0..300),
+        events in vec((any::<u64>(), 0u64..20), 0..300),
         speculation in prop_oneof![
             Just(Speculation::Off),
             Just(Speculation::Synchronous { k: 3 }),
@@ -196,10 +265,20 @@ proptest! {
         let mut head = Head::new(terms(STAGES, speculation, 3));
         let mut now = Duration::ZERO;
         head.start(now);
+        // The storm comes upon a whole ring, with answers in progress.
+        for stage in 1..STAGES {
+            head.handle(now, Event::Up { stage });
+        }
+        for stage in 0..STAGES {
+            let envelope = Envelope { ring: RingId(1), message: ready(stage) };
+            head.handle(now, Event::Message { stage, envelope });
+        }
+        prop_assert!(head.status().whole);
+        let mut heard = Heard::default();
         let mut running = std::collections::BTreeSet::new();
         for (seed, pause) in events {
             now += Duration::from_millis(pause);
-            let event = Dice(seed).event(head.status().ring);
+            let event = Dice(seed).event(head.status().ring, &mut heard);
             match &event {
                 Event::Submit(request) => {
                     running.insert(request.sequence);
@@ -217,6 +296,12 @@ proptest! {
                     Effect::Done { sequence, .. } | Effect::Failed { sequence, .. } => {
                         prop_assert!(running.remove(&sequence), "ended once");
                     }
+                    Effect::Send { stage: 0, envelope } => match envelope.message {
+                        Message::Frame(frame) => heard.frames.push((frame.number, frame.runs)),
+                        Message::Finish(finish) => heard.finish = Some(finish),
+                        Message::Join(_) => heard.frames.clear(),
+                        _ => {}
+                    },
                     _ => {}
                 }
             }

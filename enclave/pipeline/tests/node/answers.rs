@@ -143,7 +143,7 @@ async fn what_does_not_fit_is_refused_with_a_code() {
     );
     assert_eq!(refused(0, |_| ()).await, "generate.parameter");
     assert_eq!(
-        refused(1, |asked| asked.prompt.resize(600, 9)).await,
+        refused(1, |asked| asked.prompt.resize(1024, 9)).await,
         "generate.prompt_too_long"
     );
     assert_eq!(

@@ -41,7 +41,7 @@ async fn a_stage_hands_nothing_on_to_an_enclave_that_cannot_prove_to_be_the_next
     nodes[2] = vec![relay.address.clone()];
     fleet.head_times = HeadTimes {
         give_up: Duration::from_secs(3),
-        ..HeadTimes::default()
+        ..fleet.head_times
     };
     let head = fleet.start_head(nodes, Speculation::Off);
     let mut answer = head.submit(ask(PROMPT, 4, sampling(None), None)).await.unwrap();
@@ -68,10 +68,8 @@ async fn a_second_head_is_turned_away_while_the_first_lives_and_let_in_after() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!second.status().await.unwrap().whole);
     let mut answer = first.submit(ask(PROMPT, 4, sampling(None), None)).await.unwrap();
-    assert!(
-        read(&mut answer).await.1.unwrap().replans.is_empty(),
-        "undisturbed"
-    );
+    let replans = read(&mut answer).await.1.unwrap().replans;
+    assert!(replans.is_empty(), "it was disturbed: {replans:?}");
 
     drop(answer);
     drop(first);

@@ -51,7 +51,7 @@ async fn a_stage_killed_in_mid_answer_costs_no_token_where_there_is_a_spare() {
         assert_parts_join(&record, 3);
         assert_eq!(record.replans.len(), 1, "{:?}", record.replans);
         assert!(
-            killed.elapsed() < Duration::from_secs(5),
+            killed.elapsed() < Duration::from_secs(15),
             "{:?}",
             killed.elapsed()
         );
@@ -80,10 +80,7 @@ async fn a_stage_that_falls_silent_is_lost_by_its_heartbeat() {
     assert_eq!(ids, expected);
     let record = record.unwrap();
     let why: Vec<u8> = record.replans.iter().map(|replan| replan.why).collect();
-    assert!(
-        why == [Loss::Silent.code()] || why == [Loss::Slow.code()],
-        "{why:?}"
-    );
+    assert_eq!(why, [Loss::Silent.code()]);
 }
 
 /// Four seconds for one frame, and a ping each second: it is at work, not lost.

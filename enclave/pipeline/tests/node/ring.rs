@@ -9,22 +9,21 @@ use std::time::Duration;
 use bastide_attestation::{ChipId, Salt};
 use bastide_attested_tls::LinkTimes;
 use bastide_engine::{LoadOptions, Model, SamplingParams};
+use bastide_pipeline::compute::{EngineDrafter, EngineLayers, bounds, stage_terms};
 use bastide_pipeline::head::{HeadTerms, HeadTimes, Record, Speculation};
-use bastide_pipeline::message::{Bounds, Sampling};
+use bastide_pipeline::message::Sampling;
 use bastide_pipeline::node::{
     Answer, Ask, Connector, HeadUpdate, PipelineHead, StageLinks, StageNode, StopCheck,
 };
-use bastide_pipeline::stage::{Cancelled, PartContent, SignParts, Stage, StageTerms};
+use bastide_pipeline::stage::{Cancelled, PartContent, SignParts, Stage};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::enclave::Enclave;
-use crate::layers::{EngineDrafter, EngineLayers, Slow};
+use crate::layers::Slow;
 
 pub(crate) const PLAN: [u8; 32] = [0x11; 32];
-const ENGINE: [u8; 32] = [0x22; 32];
-const MAX_POSITIONS: u32 = 512;
 const MAX_SEQUENCES: u16 = 16;
 
 fn folder(name: &str) -> PathBuf {
@@ -68,41 +67,17 @@ impl SignParts for Plain {
     }
 }
 
-fn weights(stage: u16) -> [u8; 32] {
-    [u8::try_from(stage).unwrap() + 0x30; 32]
-}
-
 fn range(stage: u16, stages: u16) -> std::ops::Range<usize> {
     let cut = |stage: u16| 6 * usize::from(stage) / usize::from(stages);
     cut(stage)..cut(stage + 1)
 }
 
 fn stage(stage: u16, fleet: &Fleet) -> Stage<Slow> {
-    let stages = fleet.stages();
-    let model = load(Some(range(stage, stages)));
-    let terms = StageTerms {
-        plan: PLAN,
-        stage,
-        stages,
-        weights: weights(stage),
-        engine: ENGINE,
-        max_positions: MAX_POSITIONS,
-        max_sequences: MAX_SEQUENCES,
-        width: 256,
-        row_us: 100,
-    };
-    Stage::new(
-        terms,
-        Slow(EngineLayers::new(model), fleet.slow),
-        Box::new(Plain(stage)),
-        Cancelled::new(),
-    )
+    let model = load(Some(range(stage, fleet.stages())));
+    let terms = stage_terms(&model, PLAN, stage, fleet.stages(), MAX_SEQUENCES, 100);
+    let layers = Slow(EngineLayers::new(model), fleet.slow);
+    Stage::new(terms, layers, Box::new(Plain(stage)), Cancelled::new())
 }
-
-pub(crate) const BOUNDS: Bounds = Bounds {
-    width: 256,
-    vocab: 2048,
-};
 
 /// A stage that runs; dropping it is pulling its plug.
 pub(crate) struct Running {
@@ -173,7 +148,11 @@ impl Fleet {
             head,
             nodes,
             times: LinkTimes::default(),
-            head_times: HeadTimes::default(),
+            // A busy machine is not to lose stages by what its frames take.
+            head_times: HeadTimes {
+                slack: Duration::from_secs(20),
+                ..HeadTimes::default()
+            },
             slow: Duration::ZERO,
         }
     }
@@ -193,7 +172,7 @@ impl Fleet {
             stage,
             connector: Connector::attested(endpoint),
             attester: enclave.attester(stage),
-            bounds: BOUNDS,
+            bounds: bounds(&load(Some(0..1))),
         }
     }
 
@@ -213,23 +192,26 @@ impl Fleet {
 
     /// Starts the head, which finds stages at these addresses.
     pub(crate) fn start_head(&self, nodes: Vec<Vec<String>>, speculation: Speculation) -> PipelineHead {
-        let model = load_draft();
+        let digest = |stage| *load(Some(range(stage, self.stages()))).range_digest();
+        let own = stage(0, self);
         let terms = HeadTerms {
             plan: PLAN,
-            engine: ENGINE,
-            weights: (0..self.stages()).map(weights).collect(),
-            max_positions: MAX_POSITIONS,
+            engine: own.terms().engine,
+            weights: (0..self.stages()).map(digest).collect(),
+            max_positions: own.terms().max_positions,
             max_sequences: MAX_SEQUENCES,
-            width: 256,
+            width: own.terms().width,
             vocabulary: 2048,
             eos: vec![5, 2],
             speculation,
             nodes,
             times: self.head_times,
         };
-        let drafter = (speculation != Speculation::Off).then(|| EngineDrafter::new(model));
+        let model = load(Some(0..1));
+        let drafter = EngineDrafter::new(load_draft(), &model).unwrap();
+        let drafter = (speculation != Speculation::Off).then_some(drafter);
         let links = self.links(&self.head, 0);
-        PipelineHead::start(terms, stage(0, self), links, drafter).unwrap()
+        PipelineHead::start(terms, own, links, drafter).unwrap()
     }
 }
 

@@ -111,8 +111,8 @@ pub(super) fn write_frame(frame: &Frame, out: &mut Writer) -> Result<(), Message
         out.u32(run.committed);
     }
     match &frame.payload {
-        Payload::Ids(ids) => ids.iter().for_each(|id| out.u32(*id)),
-        Payload::Activations { values, .. } => values.iter().for_each(|value| out.f32(*value)),
+        Payload::Ids(ids) => out.words(ids.iter().map(|id| id.to_le_bytes())),
+        Payload::Activations { values, .. } => out.words(values.iter().map(|value| value.to_le_bytes())),
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::model::EOS;
 use crate::stage::rows_digest;
 
 impl World {
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         for (place, outcome) in self.outcomes.iter().enumerate() {
             let (ask, expected) = (&self.setting.asks[place], &self.expected[place]);
             let Some(record) = &outcome.record else { continue };
