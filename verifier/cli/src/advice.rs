@@ -2,9 +2,12 @@
 //! rejections, and ours for what can happen before and after an appraisal.
 
 mod codes;
+mod documents;
+mod fetched;
 mod keys;
 mod links;
 mod records;
+mod sessions;
 
 use bastide_verifier::{CheckId, Rejection};
 use serde::Serialize;
@@ -121,8 +124,15 @@ pub(crate) fn all() -> impl Iterator<Item = Explanation> {
             policy_keys: keys::of(rejection.code()),
         }
     });
-    let all = codes::OURS.iter().chain(links::LINKS).chain(records::RECORDS);
-    verifier.chain(all.map(ours))
+    let all = [
+        sessions::SESSIONS,
+        documents::DOCUMENTS,
+        fetched::FETCHED,
+        codes::OURS,
+        links::LINKS,
+        records::RECORDS,
+    ];
+    verifier.chain(all.into_iter().flatten().map(ours))
 }
 
 fn ours(known: &Known) -> Explanation {
