@@ -1,20 +1,25 @@
 //! Strict deterministic CBOR for maps that are signed, hashed or sent.
 //!
-//! Input is decoded, encoded again and compared: duplicate keys, indefinite
-//! lengths, long integers, wrong order and trailing bytes can't pass, whatever
-//! the CBOR library tolerates. Keys are taken out one by one; what is left over
-//! is an unknown key, and refused.
+//! Input is accepted in its one encoding alone: duplicate keys, indefinite
+//! lengths, long integers, wrong order and trailing bytes are refused where they
+//! stand. Keys are taken out one by one; what is left over is an unknown key, and
+//! refused. The tests hold reader and writer against a general CBOR library.
 
 mod builder;
+mod item;
 mod numbered;
 mod pairs;
+mod write;
 
-use std::collections::BTreeMap;
-
-use serde_cbor::Value;
+use item::Item;
 
 pub use builder::MapBuilder;
 pub use pairs::{decode_pairs, encode_pairs};
+
+/// Appends a byte string.
+pub(crate) fn byte_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    write::bytes(out, bytes);
+}
 
 /// Why bytes aren't the strict CBOR that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,72 +101,121 @@ impl From<&str> for Key {
     }
 }
 
-impl Key {
-    fn to_value(&self) -> Value {
-        match self {
-            Self::Int(key) => Value::Integer(i128::from(*key)),
-            Self::Text(key) => Value::Text(key.clone()),
-            Self::Other => Value::Null,
+impl From<KeyRef<'_>> for Key {
+    fn from(key: KeyRef<'_>) -> Self {
+        match key {
+            KeyRef::Int(key) => Self::Int(key),
+            KeyRef::Text(key) => Self::Text(key.to_owned()),
         }
     }
+}
 
-    fn of_value(value: &Value) -> Self {
-        match value {
-            Value::Integer(key) => i64::try_from(*key).map_or(Self::Other, Self::Int),
-            Value::Text(key) => Self::Text(key.clone()),
+impl Key {
+    fn of(item: &Item<'_>) -> Self {
+        match item {
+            Item::Uint(key) => i64::try_from(*key).map_or(Self::Other, Self::Int),
+            Item::Negative(key) => i64::try_from(*key).map_or(Self::Other, |key| Self::Int(!key)),
+            Item::Text(key) => Self::Text((*key).to_owned()),
             _ => Self::Other,
         }
     }
 }
 
-/// The entries of one decoded map, taken out key by key.
-#[derive(Clone, PartialEq)]
-pub struct Fields(BTreeMap<Value, Value>);
+/// A map key as it is asked for: an integer or a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRef<'k> {
+    /// Integer key.
+    Int(i64),
+    /// Text key.
+    Text(&'k str),
+}
 
-impl core::fmt::Debug for Fields {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        // Values may be secrets of whoever uses this codec: keys only.
-        f.debug_set().entries(self.0.keys().map(Key::of_value)).finish()
+impl From<i64> for KeyRef<'_> {
+    fn from(key: i64) -> Self {
+        Self::Int(key)
     }
 }
 
-impl Fields {
+impl<'k> From<&'k str> for KeyRef<'k> {
+    fn from(key: &'k str) -> Self {
+        Self::Text(key)
+    }
+}
+
+impl KeyRef<'_> {
+    fn is(self, item: &Item<'_>) -> bool {
+        match (self, item) {
+            (Self::Int(key), Item::Uint(item)) => u64::try_from(key) == Ok(*item),
+            (Self::Int(key), Item::Negative(item)) => key < 0 && u64::try_from(!key) == Ok(*item),
+            (Self::Text(key), Item::Text(item)) => key == *item,
+            _ => false,
+        }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Int(key) => match u64::try_from(key) {
+                Ok(key) => write::head(out, write::UINT, key),
+                // −1 − n, and n fits whatever is negative.
+                Err(_) => write::head(out, write::NEGATIVE, u64::try_from(!key).unwrap_or_default()),
+            },
+            Self::Text(key) => write::text(out, key),
+        }
+    }
+}
+
+/// The entries of one decoded map, taken out key by key. Borrows the bytes.
+#[derive(Clone, PartialEq)]
+pub struct Fields<'a>(Vec<(Item<'a>, Option<Item<'a>>)>);
+
+impl core::fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Values may be secrets of whoever uses this codec: keys only.
+        f.debug_set().entries(self.left().map(Key::of)).finish()
+    }
+}
+
+impl<'a> Fields<'a> {
     /// Decodes one map of at most `limit` bytes.
     ///
     /// # Errors
     /// [`CodecError`] names the first thing that is wrong.
-    pub fn decode(bytes: &[u8], limit: usize) -> Result<Self, CodecError> {
-        Self::of(strict(bytes, limit)?)
-    }
-
-    fn of(value: Value) -> Result<Self, CodecError> {
-        match value {
-            Value::Map(map) => Ok(Self(map)),
+    pub fn decode(bytes: &'a [u8], limit: usize) -> Result<Self, CodecError> {
+        match Item::decode(bytes, limit)? {
+            Item::Map(map) => Ok(Self::of(map)),
             _ => Err(CodecError::NotAMap),
         }
     }
 
-    fn optional(&mut self, key: &Key) -> Option<Value> {
-        self.0.remove(&key.to_value())
+    fn of(map: Vec<(Item<'a>, Item<'a>)>) -> Self {
+        Self(map.into_iter().map(|(key, value)| (key, Some(value))).collect())
     }
 
-    fn required(&mut self, key: &Key) -> Result<Value, CodecError> {
+    /// Keys that weren't taken yet.
+    fn left(&self) -> impl Iterator<Item = &Item<'a>> {
+        let left = self.0.iter().filter(|(_, value)| value.is_some());
+        left.map(|(key, _)| key)
+    }
+
+    fn optional(&mut self, key: KeyRef<'_>) -> Option<Item<'a>> {
+        let entry = self.0.iter_mut().find(|(name, _)| key.is(name));
+        entry.and_then(|(_, value)| value.take())
+    }
+
+    fn required(&mut self, key: KeyRef<'_>) -> Result<Item<'a>, CodecError> {
         self.optional(key)
-            .ok_or_else(|| CodecError::Missing { key: key.clone() })
+            .ok_or_else(|| CodecError::Missing { key: key.into() })
     }
 
     /// Takes a byte string of any length.
     ///
     /// # Errors
     /// If the key is missing or its value is no byte string.
-    pub fn bytes(&mut self, key: impl Into<Key>) -> Result<Vec<u8>, CodecError> {
+    pub fn bytes<'k>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<Vec<u8>, CodecError> {
         let key = key.into();
-        match self.required(&key)? {
-            Value::Bytes(bytes) => Ok(bytes),
-            _ => Err(CodecError::Value {
-                key,
-                expected: "a byte string",
-            }),
+        match self.required(key)? {
+            Item::Bytes(bytes) => Ok(bytes.to_vec()),
+            _ => Err(wrong(key, "a byte string")),
         }
     }
 
@@ -169,15 +223,12 @@ impl Fields {
     ///
     /// # Errors
     /// If the key is missing, or the value is neither.
-    pub fn bytes_or_null(&mut self, key: impl Into<Key>) -> Result<Option<Vec<u8>>, CodecError> {
+    pub fn bytes_or_null<'k>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<Option<Vec<u8>>, CodecError> {
         let key = key.into();
-        match self.required(&key)? {
-            Value::Bytes(bytes) => Ok(Some(bytes)),
-            Value::Null => Ok(None),
-            _ => Err(CodecError::Value {
-                key,
-                expected: "a byte string or null",
-            }),
+        match self.required(key)? {
+            Item::Bytes(bytes) => Ok(Some(bytes.to_vec())),
+            Item::Null => Ok(None),
+            _ => Err(wrong(key, "a byte string or null")),
         }
     }
 
@@ -185,24 +236,23 @@ impl Fields {
     ///
     /// # Errors
     /// If the key is missing, or the value is no byte string of that length.
-    pub fn array<const N: usize>(&mut self, key: impl Into<Key>) -> Result<[u8; N], CodecError> {
+    pub fn array<'k, const N: usize>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<[u8; N], CodecError> {
         let key = key.into();
-        let value = self.required(&key)?;
-        exact(value, key)
+        exact(&self.required(key)?, key)
     }
 
     /// Takes a byte string of exactly `N` bytes, or `null`.
     ///
     /// # Errors
     /// If the key is missing, or the value is neither.
-    pub fn array_or_null<const N: usize>(
+    pub fn array_or_null<'k, const N: usize>(
         &mut self,
-        key: impl Into<Key>,
+        key: impl Into<KeyRef<'k>>,
     ) -> Result<Option<[u8; N]>, CodecError> {
         let key = key.into();
-        match self.required(&key)? {
-            Value::Null => Ok(None),
-            value => exact(value, key).map(Some),
+        match self.required(key)? {
+            Item::Null => Ok(None),
+            value => exact(&value, key).map(Some),
         }
     }
 
@@ -210,108 +260,103 @@ impl Fields {
     ///
     /// # Errors
     /// If the key is missing, or the value is no integer from 0 to 2^64 − 1.
-    pub fn uint(&mut self, key: impl Into<Key>) -> Result<u64, CodecError> {
+    pub fn uint<'k>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<u64, CodecError> {
         let key = key.into();
-        uint(&self.required(&key)?).ok_or(CodecError::Value {
-            key,
-            expected: "an unsigned integer",
-        })
+        match self.required(key)? {
+            Item::Uint(number) => Ok(number),
+            _ => Err(wrong(key, "an unsigned integer")),
+        }
     }
 
     /// Takes a text.
     ///
     /// # Errors
     /// If the key is missing or its value is no text.
-    pub fn text(&mut self, key: impl Into<Key>) -> Result<String, CodecError> {
+    pub fn text<'k>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<String, CodecError> {
+        self.text_ref(key).map(str::to_owned)
+    }
+
+    /// As [`Self::text`], borrowed from the bytes.
+    pub(crate) fn text_ref<'k>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<&'a str, CodecError> {
         let key = key.into();
-        match self.required(&key)? {
-            Value::Text(text) => Ok(text),
-            _ => Err(CodecError::Value {
-                key,
-                expected: "a text",
-            }),
+        match self.required(key)? {
+            Item::Text(text) => Ok(text),
+            _ => Err(wrong(key, "a text")),
         }
     }
 
     /// Whether a key that may be left out is there and wasn't taken yet.
     #[must_use]
-    pub fn has(&self, key: impl Into<Key>) -> bool {
-        self.0.contains_key(&key.into().to_value())
+    pub fn has<'k>(&self, key: impl Into<KeyRef<'k>>) -> bool {
+        let key = key.into();
+        self.left().any(|name| key.is(name))
     }
 
     /// Takes an array of texts, at most `most` of them.
     ///
     /// # Errors
     /// If the key is missing or its value is anything else.
-    pub fn texts(&mut self, key: impl Into<Key>, most: usize) -> Result<Vec<String>, CodecError> {
+    pub fn texts<'k>(&mut self, key: impl Into<KeyRef<'k>>, most: usize) -> Result<Vec<String>, CodecError> {
         let key = key.into();
-        let fault = CodecError::Value {
-            key: key.clone(),
-            expected: "a short array of texts",
-        };
-        match self.required(&key)? {
-            Value::Array(items) if items.len() <= most => items
-                .into_iter()
-                .map(|item| match item {
-                    Value::Text(text) => Ok(text),
-                    _ => Err(fault.clone()),
-                })
-                .collect(),
-            _ => Err(fault),
-        }
+        self.items(key, most, "a short array of texts", |item| match item {
+            Item::Text(text) => Some((*text).to_owned()),
+            _ => None,
+        })
     }
 
     /// Takes an array of unsigned integers of exactly `N` entries.
     ///
     /// # Errors
     /// If the key is missing or its value is anything else.
-    pub fn uints<const N: usize>(&mut self, key: impl Into<Key>) -> Result<[u64; N], CodecError> {
-        let key = key.into();
-        let fault = CodecError::Value {
-            key: key.clone(),
-            expected: "an array of unsigned integers",
-        };
-        let Value::Array(items) = self.required(&key)? else {
-            return Err(fault);
-        };
-        let numbers: Option<Vec<u64>> = items.iter().map(uint).collect();
-        numbers.and_then(|numbers| numbers.try_into().ok()).ok_or(fault)
+    pub fn uints<'k, const N: usize>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<[u64; N], CodecError> {
+        let (key, expected) = (key.into(), "an array of unsigned integers");
+        let numbers = self.items(key, N, expected, |item| match item {
+            Item::Uint(number) => Some(*number),
+            _ => None,
+        })?;
+        numbers.try_into().map_err(|_| wrong(key, expected))
     }
 
     /// Takes an array of byte strings of 32 bytes each, at most `most` of them.
     ///
     /// # Errors
     /// If the key is missing or its value is anything else.
-    pub fn hashes(&mut self, key: impl Into<Key>, most: usize) -> Result<Vec<[u8; 32]>, CodecError> {
+    pub fn hashes<'k>(
+        &mut self,
+        key: impl Into<KeyRef<'k>>,
+        most: usize,
+    ) -> Result<Vec<[u8; 32]>, CodecError> {
         let key = key.into();
-        let fault = CodecError::Value {
-            key: key.clone(),
-            expected: "a short array of 32-byte strings",
+        self.items(key, most, "a short array of 32-byte strings", |item| match item {
+            Item::Bytes(bytes) => (*bytes).try_into().ok(),
+            _ => None,
+        })
+    }
+
+    /// At most `most` items, each of which `read` can read.
+    fn items<T>(
+        &mut self,
+        key: KeyRef<'_>,
+        most: usize,
+        expected: &'static str,
+        read: impl Fn(&Item<'a>) -> Option<T>,
+    ) -> Result<Vec<T>, CodecError> {
+        let items = match self.required(key)? {
+            Item::Array(items) if items.len() <= most => items.iter().map(read).collect(),
+            _ => None,
         };
-        match self.required(&key)? {
-            Value::Array(items) if items.len() <= most => items
-                .into_iter()
-                .map(|item| match item {
-                    Value::Bytes(bytes) => bytes.try_into().map_err(|_| fault.clone()),
-                    _ => Err(fault.clone()),
-                })
-                .collect(),
-            _ => Err(fault),
-        }
+        items.ok_or_else(|| wrong(key, expected))
     }
 
     /// Takes an inner map.
     ///
     /// # Errors
     /// If the key is missing or its value is no map.
-    pub fn map(&mut self, key: impl Into<Key>) -> Result<Self, CodecError> {
+    pub fn map<'k>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<Self, CodecError> {
         let key = key.into();
-        match self.required(&key)? {
-            Value::Map(map) => Ok(Self(map)),
-            _ => Err(CodecError::Value {
-                key,
-                expected: "a map",
-            }),
+        match self.required(key)? {
+            Item::Map(map) => Ok(Self::of(map)),
+            _ => Err(wrong(key, "a map")),
         }
     }
 
@@ -320,32 +365,24 @@ impl Fields {
     ///
     /// # Errors
     /// If the value is another shape, or has another media type or indicator.
-    pub fn record_if_present(
+    pub fn record_if_present<'k>(
         &mut self,
-        key: impl Into<Key>,
+        key: impl Into<KeyRef<'k>>,
         media_type: &str,
         indicator: u64,
-    ) -> Result<Option<Vec<u8>>, CodecError> {
+    ) -> Result<Option<&'a [u8]>, CodecError> {
         let key = key.into();
-        let Some(value) = self.optional(&key) else {
+        let Some(value) = self.optional(key) else {
             return Ok(None);
         };
-        let fault = CodecError::Value {
-            key,
-            expected: "a CMW record of the label's media type and indicator",
-        };
-        let Value::Array(items) = value else {
-            return Err(fault);
-        };
-        let mut items = items.into_iter();
-        match (items.next(), items.next(), items.next(), items.next()) {
-            (Some(Value::Text(kind)), Some(Value::Bytes(bytes)), Some(Value::Integer(bits)), None)
-                if kind == media_type && bits == i128::from(indicator) =>
-            {
-                Ok(Some(bytes))
-            }
-            _ => Err(fault),
+        if let Item::Array(items) = value
+            && let [Item::Text(kind), Item::Bytes(bytes), Item::Uint(bits)] = items.as_slice()
+            && *kind == media_type
+            && *bits == indicator
+        {
+            return Ok(Some(bytes));
         }
+        Err(wrong(key, "a CMW record of the label's media type and indicator"))
     }
 
     /// Ends the reading.
@@ -353,39 +390,23 @@ impl Fields {
     /// # Errors
     /// [`CodecError::Unknown`] if a key was not taken.
     pub fn finish(self) -> Result<(), CodecError> {
-        self.0.keys().next().map_or(Ok(()), |key| {
-            Err(CodecError::Unknown {
-                key: Key::of_value(key),
-            })
-        })
+        self.left()
+            .next()
+            .map_or(Ok(()), |key| Err(CodecError::Unknown { key: Key::of(key) }))
     }
 }
 
-/// One item of at most `limit` bytes in its deterministic encoding, and nothing after it.
-fn strict(bytes: &[u8], limit: usize) -> Result<Value, CodecError> {
-    if bytes.len() > limit {
-        return Err(CodecError::TooLarge {
-            limit,
-            got: bytes.len(),
-        });
-    }
-    let value: Value = serde_cbor::from_slice(bytes).map_err(|_| CodecError::Malformed)?;
-    let again = serde_cbor::to_vec(&value).map_err(|_| CodecError::Malformed)?;
-    if again != bytes {
-        return Err(CodecError::NotDeterministic);
-    }
-    Ok(value)
+fn wrong(key: KeyRef<'_>, expected: &'static str) -> CodecError {
+    let key = key.into();
+    CodecError::Value { key, expected }
 }
 
-fn exact<const N: usize>(value: Value, key: Key) -> Result<[u8; N], CodecError> {
+fn exact<const N: usize>(value: &Item<'_>, key: KeyRef<'_>) -> Result<[u8; N], CodecError> {
     match value {
-        Value::Bytes(bytes) => bytes.try_into().ok(),
+        Item::Bytes(bytes) => (*bytes).try_into().ok(),
         _ => None,
     }
-    .ok_or(CodecError::Value {
-        key,
-        expected: length_name(N),
-    })
+    .ok_or_else(|| wrong(key, length_name(N)))
 }
 
 const fn length_name(length: usize) -> &'static str {
@@ -395,13 +416,6 @@ const fn length_name(length: usize) -> &'static str {
         48 => "a 48-byte string",
         64 => "a 64-byte string",
         _ => "a byte string of the field's length",
-    }
-}
-
-fn uint(value: &Value) -> Option<u64> {
-    match value {
-        Value::Integer(number) => u64::try_from(*number).ok(),
-        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! the request itself. Everything inside is kept as the bytes that came.
 
 mod answer;
+mod frame;
 mod gpu;
 mod platform;
 mod request;
@@ -13,6 +14,7 @@ use crate::merkle::InclusionProof;
 use crate::snp::REPORT_BYTES;
 
 pub use answer::{AttestAnswer, Omission, PartialEvidence, SessionSignature};
+pub use frame::EnvelopeFrame;
 pub use gpu::{GpuPart, GpuPartError};
 pub use platform::{Platform, PlatformEvidence, TpmQuote};
 pub use request::{AttestRequest, GpuFreshness, Lane};
@@ -154,23 +156,19 @@ impl Evidence {
 
     /// The collection's records, to which another may be added.
     pub(crate) fn collection(&self, omitted: Omission) -> MapBuilder {
-        let mut map = MapBuilder::new()
-            .text("__cmwc_t", COLLECTION_TYPE)
-            .record("statement", STATEMENT_TYPE, &self.statement, EVIDENCE)
-            .record("proof", PROOF_TYPE, &self.proof.encode(), EVIDENCE);
-        map = match &self.platform {
-            PlatformEvidence::Snp(report) => map.record("snp", SNP_REPORT_TYPE, report.as_slice(), EVIDENCE),
-            PlatformEvidence::AzureVtpm { hcl_report, quote } => map
-                .record("hcl", HCL_REPORT_TYPE, hcl_report, EVIDENCE)
-                .record("quote", QUOTE_TYPE, &quote.encode(), EVIDENCE),
-        };
-        if !omitted.endorsements {
-            map = self.endorsements.add_to(map);
-        }
-        if let Some(gpu) = self.gpu.as_ref().filter(|_| !omitted.gpu) {
-            map = gpu.add_to(map);
-        }
-        map
+        let Self {
+            statement,
+            proof,
+            platform,
+            endorsements,
+            gpu,
+        } = self;
+        shared(statement, platform, endorsements, gpu.as_ref(), omitted).record(
+            "proof",
+            PROOF_TYPE,
+            &proof.encode(),
+            EVIDENCE,
+        )
     }
 
     /// Reads an envelope. Its content is not verified.
@@ -195,8 +193,37 @@ impl Evidence {
     }
 }
 
-pub(crate) fn require_collection(fields: &mut Fields) -> Result<(), EvidenceError> {
-    if fields.text("__cmwc_t")? == COLLECTION_TYPE {
+/// The records that all sessions of an epoch share: all but the proof.
+fn shared(
+    statement: &[u8],
+    platform: &PlatformEvidence,
+    endorsements: &Endorsements,
+    gpu: Option<&GpuPart>,
+    omitted: Omission,
+) -> MapBuilder {
+    let mut map = MapBuilder::new().text("__cmwc_t", COLLECTION_TYPE).record(
+        "statement",
+        STATEMENT_TYPE,
+        statement,
+        EVIDENCE,
+    );
+    map = match platform {
+        PlatformEvidence::Snp(report) => map.record("snp", SNP_REPORT_TYPE, report.as_slice(), EVIDENCE),
+        PlatformEvidence::AzureVtpm { hcl_report, quote } => map
+            .record("hcl", HCL_REPORT_TYPE, hcl_report, EVIDENCE)
+            .record("quote", QUOTE_TYPE, &quote.encode(), EVIDENCE),
+    };
+    if !omitted.endorsements {
+        map = endorsements.add_to(map);
+    }
+    match gpu {
+        Some(gpu) if !omitted.gpu => gpu.add_to(map),
+        _ => map,
+    }
+}
+
+pub(crate) fn require_collection(fields: &mut Fields<'_>) -> Result<(), EvidenceError> {
+    if fields.text_ref("__cmwc_t")? == COLLECTION_TYPE {
         return Ok(());
     }
     Err(CodecError::Value {
@@ -220,7 +247,7 @@ impl Endorsements {
 
     /// Reads the processor's endorsements, if there are some: without the VEK
     /// there is none of them.
-    fn read(fields: &mut Fields) -> Result<Option<Self>, EvidenceError> {
+    fn read(fields: &mut Fields<'_>) -> Result<Option<Self>, EvidenceError> {
         let missing = |part| EvidenceError::Missing { part };
         let mut part =
             |label: &'static str, media_type| fields.record_if_present(label, media_type, ENDORSEMENTS);
@@ -240,7 +267,11 @@ impl Endorsements {
             }
         }
         match vek {
-            Some(vek) => Ok(Some(Self { vek, chain, crl })),
+            Some(vek) => Ok(Some(Self {
+                vek: vek.to_vec(),
+                chain: chain.into_iter().map(<[u8]>::to_vec).collect(),
+                crl: crl.map(<[u8]>::to_vec),
+            })),
             None if chain.is_empty() && crl.is_none() => Ok(None),
             None => Err(missing("vek")),
         }

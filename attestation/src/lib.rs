@@ -77,9 +77,9 @@ pub use epoch_log::{
     MAX_EPOCH_LOG_PAGE_BYTES, VerifiedEpochs,
 };
 pub use evidence::{
-    ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, Evidence, EvidenceError,
-    GpuFreshness, GpuPart, GpuPartError, Lane, MAX_ENVELOPE_BYTES, Omission, PartialEvidence, Platform,
-    PlatformEvidence, REQUEST_MEDIA_TYPE, SessionSignature, TpmQuote, Untrusted,
+    ATTEST_PATH, AttestAnswer, AttestRequest, ENVELOPE_MEDIA_TYPE, Endorsements, EnvelopeFrame, Evidence,
+    EvidenceError, GpuFreshness, GpuPart, GpuPartError, Lane, MAX_ENVELOPE_BYTES, Omission, PartialEvidence,
+    Platform, PlatformEvidence, REQUEST_MEDIA_TYPE, SessionSignature, TpmQuote, Untrusted,
 };
 pub use hash::{sha256, sha384, sha512};
 pub use json::{Json, JsonError};
@@ -89,7 +89,7 @@ pub use receipt::{
     Commitment, FinishReason, RECEIPT_PROFILE, Receipt, ReceiptClaims, ReceiptError, ResponseCommitment,
     ed25519_thumbprint,
 };
-pub use result::{AttestationResult, Basis, Check, Decision, Status, VERDICT_SCHEMA, Verdict};
+pub use result::{AttestationResult, Basis, Check, Decision, SharedVerdict, Status, VERDICT_SCHEMA, Verdict};
 pub use role::{
     Appraiser, Attestation, Attester, AttesterError, GpuAttester, GpuAttesterError, GpuEpoch, GpuSnapshot,
     SessionExpectation,

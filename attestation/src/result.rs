@@ -1,6 +1,8 @@
 //! Attestation results: the verdict, a list of named checks, and what an
 //! accepted verdict lets a relying party rely on.
 
+mod shared;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -9,6 +11,8 @@ use serde::Serialize;
 use crate::digest::StatementDigest;
 use crate::evidence::Platform;
 use crate::statement::EpochStatement;
+
+pub use shared::SharedVerdict;
 
 /// Schema of a verdict's JSON. Members are only ever added.
 pub const VERDICT_SCHEMA: &str = "bastide.verdict/v1";
@@ -132,7 +136,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttestationResult {
     /// The verdict; its decision is [`Decision::Accepted`].
-    pub verdict: Verdict,
+    pub verdict: SharedVerdict,
     /// The statement that the hardware signed.
     pub statement: EpochStatement,
     /// SHA-256 of that statement's bytes.

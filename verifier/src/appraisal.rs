@@ -423,7 +423,7 @@ impl Appraiser for Verifier {
         let evidence = evidence.as_unverified();
         let (verdict, statement) = self.attest(evidence, &Session::Live(evidence, session), now)?;
         Ok(AttestationResult {
-            verdict,
+            verdict: verdict.into(),
             statement,
             statement_digest: binding::statement_digest(&evidence.statement),
         })

@@ -90,7 +90,7 @@ async fn offer(lane: &LaneM, length: Duration) -> (Vec<Duration>, usize) {
                 let attested = lane.attest(binder).await?;
                 let waited = due.elapsed();
                 // One in a few is looked at, so that checking isn't what is timed.
-                assert!(number != 0 || is_bound(&attested.evidence, &binder));
+                assert!(number != 0 || is_bound(&attested.evidence(), &binder));
                 Ok(waited)
             });
         }

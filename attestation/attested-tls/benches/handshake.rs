@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use bastide_attestation::binding::{Ends, ExporterSecret, LeafType, Role, binder, leaf};
 use bastide_attestation::{
-    ATTEST_PATH, AttestRequest, Binder, ENVELOPE_MEDIA_TYPE, LeafHash, Nonce, Salt, SpkiDigest, Tree, sha256,
+    ATTEST_PATH, AttestRequest, Binder, ENVELOPE_MEDIA_TYPE, LeafHash, Nonce, Omission, Salt, SpkiDigest,
+    Tree, sha256,
 };
 use bastide_attested_tls::{Connector, HttpVersions, LaneLimits, LaneM, NodeAddress, ServerIdentity};
 use bytes::Bytes;
@@ -134,7 +135,7 @@ async fn serve(identity: ServerIdentity, lane: LaneM, io: DuplexStream) {
                 .expect("the attester is honest");
             let response = Response::builder()
                 .header(CONTENT_TYPE, ENVELOPE_MEDIA_TYPE)
-                .body(Full::new(Bytes::from(attested.evidence.encode())));
+                .body(Full::new(Bytes::from(attested.envelope(Omission::default()))));
             Ok::<_, hyper::Error>(response.expect("the head is fixed"))
         }
     });
@@ -191,7 +192,7 @@ fn sessions(criterion: &mut Criterion) {
     let evidence = runtime
         .block_on(attested.lane.attest(mine))
         .expect("the attester is honest")
-        .evidence;
+        .evidence();
     assert!(is_bound(&evidence, &mine) && !is_bound(&evidence, &Binder::new([2; 32])));
     let mut group = criterion.benchmark_group("session");
     group.bench_function("plain_tls13", |bencher| {

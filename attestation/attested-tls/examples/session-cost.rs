@@ -1,7 +1,8 @@
 //! A node and its clients as two processes, so that the node's instructions alone
-//! can be counted: `session-cost serve KIND SESSIONS FOLDER` ends after so many
-//! sessions, `session-cost connect KIND SESSIONS FOLDER` has them, sixteen at a
-//! time. KIND is `plain`, `batched` or `known`. `benches/callgrind` runs both.
+//! can be counted: `session-cost serve KIND SESSIONS FOLDER REPORT` ends after so
+//! many sessions, `session-cost connect KIND SESSIONS FOLDER` has them, sixteen at a
+//! time. KIND is `plain`, `batched` or `known`, REPORT is how long a report takes in
+//! milliseconds. `benches/callgrind` and `benches/cpu-time` run both.
 
 #[expect(dead_code, reason = "other tests and benchmarks use the rest")]
 #[path = "../tests/session/doubles.rs"]
@@ -20,14 +21,10 @@ use tokio::task::JoinSet;
 use node::{Client, Kind, Server};
 
 const AT_ONCE: usize = 16;
-/// Instructions are counted at a fiftieth of the speed or less. So long that all who
-/// are there share a report, as they do at the 2,000 sessions a second which keep a
-/// node of this size busy: that is sixteen in 8 ms.
-const REPORT: Duration = Duration::from_millis(2500);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [role, kind, sessions, folder] = arguments.as_slice() else {
+    let [role, kind, sessions, folder, report @ ..] = arguments.as_slice() else {
         panic!("expected `serve` or `connect`, a kind, how many sessions, and a folder");
     };
     let kind = match kind.as_str() {
@@ -41,16 +38,20 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     match role.as_str() {
-        "serve" => runtime.block_on(serve(kind, sessions, folder)),
+        "serve" => {
+            let report = report.first().and_then(|report| report.parse().ok());
+            let report = Duration::from_millis(report.expect("expected how long a report takes"));
+            runtime.block_on(serve(kind, sessions, folder, report));
+        }
         "connect" => runtime.block_on(connect(kind, sessions, folder)),
         _ => panic!("expected `serve` or `connect`"),
     }
 }
 
-async fn serve(kind: Kind, sessions: usize, folder: &Path) {
+async fn serve(kind: Kind, sessions: usize, folder: &Path, report: Duration) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("a port").port();
-    let server = Server::new(kind, REPORT);
+    let server = Server::new(kind, report);
     std::fs::write(folder.join("certificate"), server.certificate()).expect("a folder");
     // Last, and whole: who waits for it finds everything.
     std::fs::write(folder.join("part"), port.to_string()).expect("a folder");

@@ -33,11 +33,12 @@ use std::time::{Duration, Instant};
 use bastide_attestation::binding::{LeafType, log_head_binder};
 use bastide_attestation::{
     AttestRequest, Attester, AttesterError, Binder, BootId, EpochLogPage, Evidence, GpuAttester,
-    GpuFreshness, KeyThumbprint, Lane, LogHead, ManifestDigest, Nonce, Omission, PolicyDigest,
-    SessionSignature, StatementDigest,
+    GpuFreshness, InclusionProof, KeyThumbprint, Lane, LogHead, ManifestDigest, Nonce, Omission,
+    PolicyDigest, SessionSignature, StatementDigest,
 };
 use tokio::sync::watch;
 
+use crate::lane_m::epoch::SignedEpoch;
 use crate::lane_m::queue::{Queue, Waiting};
 
 pub use session_key::{NoSessionKey, SessionKey};
@@ -193,15 +194,37 @@ pub struct Standing {
     pub gpu_epoch: u64,
 }
 
-/// Evidence for one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Evidence for one session, bound to the session's binder and nothing else's.
+#[derive(Debug, Clone)]
 pub struct Attested {
-    /// The evidence, bound to the session's binder and nothing else's.
-    pub evidence: Evidence,
+    epoch: Arc<SignedEpoch>,
+    proof: InclusionProof,
     /// SHA-256 of the epoch statement in it.
     pub statement_digest: StatementDigest,
     /// What has to stay true.
     pub standing: Standing,
+}
+
+impl Attested {
+    /// The evidence.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        self.epoch.evidence(self.proof.clone())
+    }
+
+    /// The evidence's envelope for a client that has what is `omitted`: the bytes
+    /// of [`Evidence::encode_without`], of which those that all sessions of the
+    /// epoch share are encoded once.
+    #[must_use]
+    pub fn envelope(&self, omitted: Omission) -> Vec<u8> {
+        self.epoch.envelope(&self.proof, omitted)
+    }
+
+    /// Exact bytes of the epoch statement.
+    #[must_use]
+    pub fn statement(&self) -> &[u8] {
+        self.epoch.report().statement.as_bytes()
+    }
 }
 
 /// Lane K's answer for one session.
@@ -399,9 +422,11 @@ impl LaneM {
     /// What need not be sent to a client that has what came with the statement
     /// `known`: nothing, if that is no statement that is remembered.
     #[must_use]
-    pub fn omission(&self, known: Option<&StatementDigest>, evidence: &Evidence) -> Omission {
+    pub fn omission(&self, known: Option<&StatementDigest>, attested: &Attested) -> Omission {
         let stated = known.and_then(|known| self.owner.queue.recent().stated(known));
-        stated.map_or_else(Omission::default, |(_, stated)| stated.sent.omission(evidence))
+        stated.map_or_else(Omission::default, |(_, stated)| {
+            stated.sent.omission(&attested.epoch.report().sent)
+        })
     }
 
     /// Changes what the enclave states about itself: a key, the model, the

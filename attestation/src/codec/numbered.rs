@@ -1,10 +1,9 @@
 //! Lists within a map: inner maps with keys 0, 1, 2, …, and arrays of threes.
 
-use serde_cbor::Value;
+use super::item::Item;
+use super::{CodecError, Fields, KeyRef, wrong};
 
-use super::{CodecError, Fields, Key, uint};
-
-impl Fields {
+impl Fields<'_> {
     /// The keys 0, 1, 2, … that are there, up to the first that isn't and at
     /// most `most` of them. What comes after a gap is left over, and refused by
     /// [`Self::finish`].
@@ -18,24 +17,27 @@ impl Fields {
     ///
     /// # Errors
     /// If the key is missing or its value is anything else.
-    pub fn uint_triples(&mut self, key: impl Into<Key>, most: usize) -> Result<Vec<[u64; 3]>, CodecError> {
+    pub fn uint_triples<'k>(
+        &mut self,
+        key: impl Into<KeyRef<'k>>,
+        most: usize,
+    ) -> Result<Vec<[u64; 3]>, CodecError> {
         let key = key.into();
-        let fault = CodecError::Value {
-            key: key.clone(),
-            expected: "a short array of unsigned integers, three for each entry",
-        };
-        let Value::Array(items) = self.required(&key)? else {
-            return Err(fault);
+        let fault = || wrong(key, "a short array of unsigned integers, three for each entry");
+        let Item::Array(items) = self.required(key)? else {
+            return Err(fault());
         };
         let (entries, rest) = items.as_chunks::<3>();
         if entries.len() > most || !rest.is_empty() {
-            return Err(fault);
+            return Err(fault());
         }
         entries
             .iter()
-            .map(|[one, two, three]| Some([uint(one)?, uint(two)?, uint(three)?]))
-            .collect::<Option<_>>()
-            .ok_or(fault)
+            .map(|entry| match entry {
+                [Item::Uint(one), Item::Uint(two), Item::Uint(three)] => Ok([*one, *two, *three]),
+                _ => Err(fault()),
+            })
+            .collect()
     }
 }
 
@@ -47,7 +49,8 @@ mod tests {
     #[test]
     fn numbers_end_at_the_first_gap_and_at_the_limit() {
         let map = MapBuilder::new().uint(0, 5).uint(1, 5).uint(3, 5);
-        let fields = Fields::decode(&map.encode(), 64).unwrap();
+        let bytes = map.encode();
+        let fields = Fields::decode(&bytes, 64).unwrap();
         assert_eq!(fields.numbered(9), [0, 1]);
         assert_eq!(fields.numbered(1), [0]);
     }

@@ -1,18 +1,19 @@
 //! An array of pairs of byte strings, outermost in its encoding.
 
-use serde_cbor::Value;
-
-use super::{CodecError, strict};
+use super::item::Item;
+use super::{CodecError, write};
 
 /// The deterministic encoding of an array of `[bytes, bytes]`.
 #[must_use]
 pub fn encode_pairs<'a>(pairs: impl IntoIterator<Item = [&'a [u8]; 2]>) -> Vec<u8> {
-    let pairs = pairs
-        .into_iter()
-        .map(|pair| Value::Array(pair.map(|bytes| Value::Bytes(bytes.to_vec())).into()))
-        .collect();
-    // As for maps: encoding a `Value` into memory has no failing case.
-    serde_cbor::to_vec(&Value::Array(pairs)).unwrap_or_default()
+    let pairs: Vec<[&[u8]; 2]> = pairs.into_iter().collect();
+    let mut out = Vec::new();
+    write::length(&mut out, write::ARRAY, pairs.len());
+    for pair in pairs {
+        write::length(&mut out, write::ARRAY, pair.len());
+        pair.iter().for_each(|bytes| write::bytes(&mut out, bytes));
+    }
+    out
 }
 
 /// Decodes an array of `[bytes, bytes]`, of at most `limit` bytes in all.
@@ -20,18 +21,17 @@ pub fn encode_pairs<'a>(pairs: impl IntoIterator<Item = [&'a [u8]; 2]>) -> Vec<u
 /// # Errors
 /// [`CodecError`] names the first thing that is wrong.
 pub fn decode_pairs(bytes: &[u8], limit: usize) -> Result<Vec<[Vec<u8>; 2]>, CodecError> {
-    let Value::Array(items) = strict(bytes, limit)? else {
+    let Item::Array(items) = Item::decode(bytes, limit)? else {
         return Err(CodecError::NotPairs);
     };
     items
         .into_iter()
         .map(|item| {
-            let Value::Array(pair) = item else {
+            let Item::Array(pair) = item else {
                 return Err(CodecError::NotPairs);
             };
-            let mut pair = pair.into_iter();
-            match (pair.next(), pair.next(), pair.next()) {
-                (Some(Value::Bytes(first)), Some(Value::Bytes(second)), None) => Ok([first, second]),
+            match pair.as_slice() {
+                [Item::Bytes(first), Item::Bytes(second)] => Ok([first.to_vec(), second.to_vec()]),
                 _ => Err(CodecError::NotPairs),
             }
         })

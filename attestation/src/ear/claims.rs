@@ -342,7 +342,7 @@ const fn is_nonce(bytes: &[u8]) -> bool {
     bytes.len() >= 8 && bytes.len() <= 64
 }
 
-fn short(fields: &mut Fields, key: i64) -> Result<String, CodecError> {
+fn short(fields: &mut Fields<'_>, key: i64) -> Result<String, CodecError> {
     let text = fields.text(key)?;
     if fits(&text) {
         Ok(text)
@@ -351,7 +351,7 @@ fn short(fields: &mut Fields, key: i64) -> Result<String, CodecError> {
     }
 }
 
-fn key(fields: &mut Fields) -> Result<[u8; 32], CodecError> {
+fn key(fields: &mut Fields<'_>) -> Result<[u8; 32], CodecError> {
     let mut confirmation = fields.map(claim::CNF)?;
     let mut key = confirmation.map(1)?;
     confirmation.finish()?;
@@ -363,12 +363,12 @@ fn key(fields: &mut Fields) -> Result<[u8; 32], CodecError> {
     Ok(public_key)
 }
 
-fn tier(fields: &mut Fields) -> Result<TrustTier, CodecError> {
+fn tier(fields: &mut Fields<'_>) -> Result<TrustTier, CodecError> {
     TrustTier::of_value(fields.uint(claim::STATUS)?)
         .ok_or_else(|| wrong(claim::STATUS, "a trustworthiness tier"))
 }
 
-fn vector(appraisal: &mut Fields) -> Result<TrustVector, CodecError> {
+fn vector(appraisal: &mut Fields<'_>) -> Result<TrustVector, CodecError> {
     let mut map = appraisal.map(claim::VECTOR)?;
     let mut value = |key| {
         TrustworthinessClaim::of_value(map.uint(key)?)

@@ -121,7 +121,8 @@ fn a_result_verifies_and_states_what_was_signed() {
 fn the_keys_and_values_are_those_of_the_draft() {
     let result = signed(&verdict(&[]), &CONTEXT);
     let sign1 = CoseSign1::from_tagged_slice(result.as_bytes()).unwrap();
-    let mut fields = crate::codec::Fields::decode(&sign1.payload.unwrap(), MAX_EAR_BYTES).unwrap();
+    let payload = sign1.payload.unwrap();
+    let mut fields = crate::codec::Fields::decode(&payload, MAX_EAR_BYTES).unwrap();
     assert_eq!(fields.text(265), Ok("tag:ietf.org,2026:rats/ear#03".to_owned()));
     assert_eq!(fields.uint(6), Ok(1_780_000_100));
     assert_eq!(fields.bytes(10), Ok(vec![7; 32]));

@@ -93,16 +93,17 @@ impl PartialEvidence {
             .endorsements
             .or_else(|| known.map(|known| known.endorsements.clone()))
             .ok_or(EvidenceError::Missing { part: "vek" })?;
-        // Only the evidence that this statement names.
-        let named = EpochStatement::decode(&self.statement)
-            .ok()
-            .and_then(|statement| statement.gpu_digest);
-        let gpu = match (self.gpu, named) {
+        let gpu = match (self.gpu, known.and_then(|known| known.gpu.as_ref())) {
             (Some(gpu), _) => Some(gpu),
             (None, None) => None,
-            (None, Some(named)) => known
-                .and_then(|known| known.gpu.clone())
-                .filter(|gpu| sha256(&[&gpu.evidence]) == named),
+            // Only the evidence that this statement names.
+            (None, Some(gpu)) => {
+                let statement = EpochStatement::decode(&self.statement).ok();
+                let named = statement.and_then(|statement| statement.gpu_digest);
+                named
+                    .is_some_and(|named| sha256(&[&gpu.evidence]) == named)
+                    .then(|| gpu.clone())
+            }
         };
         Ok(Untrusted::new(Evidence {
             statement: self.statement,
@@ -114,7 +115,7 @@ impl PartialEvidence {
     }
 
     /// The rest of a collection whose type was read.
-    pub(crate) fn read(mut fields: Fields) -> Result<Self, EvidenceError> {
+    pub(crate) fn read(mut fields: Fields<'_>) -> Result<Self, EvidenceError> {
         let missing = |part| EvidenceError::Missing { part };
         let mut part =
             |label: &'static str, media_type: &str| fields.record_if_present(label, media_type, EVIDENCE);
@@ -140,13 +141,13 @@ impl PartialEvidence {
             )),
             Some(_) if got > MAX_HCL_REPORT_BYTES => return Err(EvidenceError::HclReportLength { got }),
             Some(quote) => PlatformEvidence::AzureVtpm {
-                hcl_report: report,
-                quote: TpmQuote::decode(&quote).map_err(EvidenceError::Quote)?,
+                hcl_report: report.to_vec(),
+                quote: TpmQuote::decode(quote).map_err(EvidenceError::Quote)?,
             },
         };
         Ok(Self {
-            statement,
-            proof: InclusionProof::decode(&proof).map_err(EvidenceError::Proof)?,
+            statement: statement.to_vec(),
+            proof: InclusionProof::decode(proof).map_err(EvidenceError::Proof)?,
             platform,
             endorsements,
             gpu,

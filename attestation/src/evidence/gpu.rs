@@ -73,7 +73,7 @@ impl GpuPart {
     }
 
     /// Reads the part, if there is one: all of it, or nothing.
-    pub(super) fn read(fields: &mut Fields) -> Result<Option<Self>, GpuPartError> {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Result<Option<Self>, GpuPartError> {
         let missing = |part| GpuPartError::Missing { part };
         let evidence = fields.record_if_present(GPU, EVIDENCE_TYPE, EVIDENCE)?;
         let seed = fields.record_if_present(SEED, SEED_TYPE, EVIDENCE)?;
@@ -96,11 +96,11 @@ impl GpuPart {
             got,
         })?;
         let endorsements = endorsements
-            .map(|bytes| GpuEndorsements::decode(&bytes))
+            .map(GpuEndorsements::decode)
             .transpose()?
             .unwrap_or_default();
         Ok(Some(Self {
-            evidence,
+            evidence: evidence.to_vec(),
             seed,
             endorsements,
         }))

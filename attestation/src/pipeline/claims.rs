@@ -86,7 +86,7 @@ impl PipelineClaims {
             .uints(6, &replans)
     }
 
-    pub(crate) fn decode(mut fields: Fields) -> Result<Self, CodecError> {
+    pub(crate) fn decode(mut fields: Fields<'_>) -> Result<Self, CodecError> {
         let plan = PlanDigest::new(fields.array(1)?);
         let mut map = fields.map(2)?;
         let mut parts = Vec::new();

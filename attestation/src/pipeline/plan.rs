@@ -379,7 +379,7 @@ fn encode_stage(stage: &StagePlan) -> MapBuilder {
         .uint(4, stage.policy.into())
 }
 
-fn decode_stage(mut fields: Fields, stage: usize) -> Result<StagePlan, PlanError> {
+fn decode_stage(mut fields: Fields<'_>, stage: usize) -> Result<StagePlan, PlanError> {
     let (first, end) = (fields.uint(1)?, fields.uint(2)?);
     let layers = LayerRange::of(first, end).ok_or(PlanError::Range { stage })?;
     let weights = fields.array(3)?;

@@ -77,7 +77,7 @@ impl PlanRules {
             )
     }
 
-    pub(super) fn decode(mut fields: Fields) -> Result<Self, PlanError> {
+    pub(super) fn decode(mut fields: Fields<'_>) -> Result<Self, PlanError> {
         let issuers = fields.hashes(1, MAX_ISSUERS)?;
         let chips = fields.bytes(2)?;
         let csp_ids = fields.texts(3, MAX_CSP_IDS)?;

@@ -91,8 +91,9 @@ fn of_whole(
         equal("receipt.plan_model", plan.plan().model(), receipt.claims().model),
         equal("receipt.stages", stages, claims.parts.len()),
     ];
-    let word =
-        |draft: Option<crate::ManifestDigest>| draft.map_or("none".to_owned(), |draft| draft.to_string());
+    let word = |draft: Option<crate::ManifestDigest>| {
+        draft.map_or_else(|| "none".to_owned(), |draft| draft.to_string())
+    };
     let speculation = claims.speculation;
     checks.push(check(
         "receipt.draft",
@@ -123,7 +124,7 @@ fn of_whole(
         head.is_some() && rows.iter().all(|rows| *rows == head),
         "one number of rows in every stage",
         rows.iter()
-            .map(|rows| rows.map_or("?".to_owned(), |rows| rows.to_string()))
+            .map(|rows| rows.map_or_else(|| "?".to_owned(), |rows| rows.to_string()))
             .collect::<Vec<_>>()
             .join(", "),
     ));
@@ -131,9 +132,10 @@ fn of_whole(
     checks.push(check(
         "receipt.emitted",
         tail.is_some_and(|tail| tail.claims().output == claims.emitted),
-        tail.map_or("no part of the tail".to_owned(), |tail| {
-            hex::encode(tail.claims().output)
-        }),
+        tail.map_or_else(
+            || "no part of the tail".to_owned(),
+            |tail| hex::encode(tail.claims().output),
+        ),
         hex::encode(claims.emitted),
     ));
     let ordered = claims.replans.is_sorted_by_key(|replan| replan.position);
@@ -192,9 +194,10 @@ fn joins(signed: &SignedPart, before: Option<Option<&SignedPart>>) -> Option<Che
     Some(check(
         "receipt.joins",
         before.is_some_and(|before| before.claims().output == signed.claims().input),
-        before.map_or("no part of the stage before".to_owned(), |before| {
-            hex::encode(before.claims().output)
-        }),
+        before.map_or_else(
+            || "no part of the stage before".to_owned(),
+            |before| hex::encode(before.claims().output),
+        ),
         hex::encode(signed.claims().input),
     ))
 }

@@ -51,7 +51,7 @@ impl SealedKeyAnswer {
             .into());
         }
         let evidence = PartialEvidence::read(fields)?.complete(None)?;
-        Ok((evidence, key_config))
+        Ok((evidence, key_config.to_vec()))
     }
 }
 

@@ -222,6 +222,22 @@ pub enum ForwardError {
         /// Positions that the cache and the model allow.
         capacity: usize,
     },
+    /// The rows are not as many as the segments say.
+    #[error("the input has {got} rows, its segments have {expected}")]
+    Segments {
+        /// Rows given.
+        got: usize,
+        /// Rows that the segments have together.
+        expected: usize,
+    },
+    /// More logits are wanted than a segment has rows.
+    #[error("logits of {wanted} rows are wanted from a segment of {rows}")]
+    Wanted {
+        /// Rows wanted.
+        wanted: usize,
+        /// Rows of the segment.
+        rows: usize,
+    },
     /// The cache was made for another model or layer range.
     #[error("the cache belongs to another model or layer range")]
     ForeignCache,
@@ -238,6 +254,8 @@ impl ForwardError {
             Self::TokenOutOfRange { .. } => "forward.token_out_of_range",
             Self::Gap { .. } => "forward.gap",
             Self::Capacity { .. } => "forward.capacity",
+            Self::Segments { .. } => "forward.segments",
+            Self::Wanted { .. } => "forward.wanted",
             Self::ForeignCache => "forward.foreign_cache",
         }
     }

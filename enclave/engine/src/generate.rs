@@ -1,29 +1,23 @@
 //! Completions, token by token.
 //!
-//! Owns one sequence's state from prompt to end: its cache, its sampler, its
-//! text and the reason it ended. Refuses prompts that do not fit and
-//! parameters outside their ranges before anything is computed. What it holds
-//! is overwritten when it is dropped.
+//! Owns one sequence's computation from prompt to end: its cache and its
+//! sampler. What the tokens amount to is `assembler`'s. Refuses models that
+//! are not whole before anything is computed. What it holds is overwritten
+//! when it is dropped.
 
 use std::sync::Arc;
 
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::assembler::{FinishReason, Step, TextAssembler, Usage};
 use crate::cache::KvCache;
 use crate::error::ForwardError;
 use crate::model::{Input, Model, Output, Rows};
 use crate::sampler::{Candidates, Sampler, logprobs};
 use crate::scratch::Scratch;
-use crate::stream::TextStream;
 
 /// Rows of a prompt processed together. Without effect on the result.
 const PREFILL_ROWS: usize = 128;
-/// Stop strings accepted.
-const MAX_STOPS: usize = 16;
-/// Bytes accepted in one stop string.
-const MAX_STOP_BYTES: usize = 1_024;
-/// Alternatives reported per token at most.
-const MAX_TOP_LOGPROBS: u8 = 20;
 
 /// How tokens are chosen and when to end.
 #[derive(Clone)]
@@ -107,58 +101,6 @@ impl GenerateError {
     }
 }
 
-/// Why a completion ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FinishReason {
-    /// The model ended its turn, or a stop string was reached.
-    Stop,
-    /// `max_tokens` or the model's positions are used up.
-    Length,
-}
-
-/// Tokens counted so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Tokens in the prompt.
-    pub prompt_tokens: usize,
-    /// Tokens produced, including the one that ended the turn.
-    pub completion_tokens: usize,
-}
-
-/// What one token added.
-#[expect(missing_debug_implementations, reason = "it holds a user's text")]
-pub struct Step {
-    /// New text; empty while a character or a possible stop string is incomplete.
-    pub text: Zeroizing<String>,
-    /// The token's log-probabilities, if asked for. Empty for a token that ends the turn.
-    pub tokens: Vec<TokenLogprob>,
-}
-
-/// A token with the probability the model gave it, before temperature and top-p.
-#[expect(missing_debug_implementations, reason = "it holds a user's text")]
-pub struct TokenLogprob {
-    /// The token.
-    pub id: u32,
-    /// The bytes it stands for; perhaps not whole characters.
-    pub bytes: Vec<u8>,
-    /// Natural logarithm of its probability.
-    pub logprob: f32,
-    /// The most likely tokens: id, bytes, natural logarithm of the probability; most likely first.
-    pub top: Vec<(u32, Vec<u8>, f32)>,
-}
-
-impl Drop for TokenLogprob {
-    fn drop(&mut self) {
-        self.id.zeroize();
-        self.bytes.zeroize();
-        for (id, bytes, logprob) in &mut self.top {
-            id.zeroize();
-            bytes.zeroize();
-            logprob.zeroize();
-        }
-    }
-}
-
 /// A completion that borrows its model.
 #[expect(missing_debug_implementations, reason = "it holds a user's text")]
 pub struct Generation<'m> {
@@ -229,12 +171,12 @@ macro_rules! completion {
 
             /// Why the completion ended; `None` while it has not.
             pub fn finish(&self) -> Option<FinishReason> {
-                self.sequence.finish
+                self.sequence.text.finish()
             }
 
             /// Tokens counted so far.
             pub fn usage(&self) -> Usage {
-                self.sequence.usage()
+                self.sequence.text.usage()
             }
         }
 
@@ -252,18 +194,13 @@ completion!(OwnedGeneration);
 /// One sequence, between two tokens.
 struct Sequence {
     prompt: Zeroizing<Vec<u32>>,
-    params: SamplingParams,
     sampler: Sampler,
     candidates: Candidates,
     cache: KvCache,
     scratch: Scratch,
-    text: TextStream,
+    text: TextAssembler,
     /// The last token produced, which the next pass processes.
     last: u32,
-    produced: usize,
-    /// Tokens to produce at most, within the model's positions.
-    budget: usize,
-    finish: Option<FinishReason>,
 }
 
 impl Sequence {
@@ -271,38 +208,17 @@ impl Sequence {
         if model.layers() != (0..model.config().layers) {
             return Err(GenerateError::PartialModel);
         }
-        check_parameters(&params)?;
-        let max_positions = model.max_positions();
-        if prompt.is_empty() {
-            return Err(GenerateError::EmptyPrompt);
-        }
-        if prompt.len() >= max_positions {
-            return Err(GenerateError::PromptTooLong {
-                prompt_tokens: prompt.len(),
-                max_positions,
-            });
-        }
-        let budget = params.max_tokens.min(max_positions - prompt.len());
+        let sampler = Sampler::new(params.temperature, params.top_p, params.seed);
+        let text = TextAssembler::new(model, prompt.len(), params)?;
         Ok(Self {
             prompt: Zeroizing::new(prompt.to_vec()),
-            sampler: Sampler::new(params.temperature, params.top_p, params.seed),
+            sampler,
             candidates: Candidates::default(),
-            cache: model.new_cache(prompt.len() + budget),
+            cache: model.new_cache(text.positions()),
             scratch: Scratch::new(),
-            text: TextStream::new(params.stop.clone()),
+            text,
             last: 0,
-            produced: 0,
-            budget,
-            finish: (budget == 0).then_some(FinishReason::Length),
-            params,
         })
-    }
-
-    fn usage(&self) -> Usage {
-        Usage {
-            prompt_tokens: self.prompt.len(),
-            completion_tokens: self.produced,
-        }
     }
 
     fn step(
@@ -310,14 +226,15 @@ impl Sequence {
         model: &Model,
         wanted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Step>, GenerateError> {
-        if self.finish.is_some() {
+        if self.text.finish().is_some() {
             return Ok(None);
         }
         if !wanted() {
             return Err(GenerateError::Interrupted);
         }
-        let pos = self.prompt.len() + self.produced;
-        let logits = if self.produced == 0 {
+        let produced = self.text.usage().completion_tokens;
+        let pos = self.prompt.len() + produced;
+        let logits = if produced == 0 {
             // Of a prompt that was interrupted, nothing is relied on.
             self.cache.truncate(0);
             prefill(model, &self.prompt, &mut self.cache, &mut self.scratch, wanted)?
@@ -330,44 +247,17 @@ impl Sequence {
         };
         let id = self.sampler.choose(logits, pos, &mut self.candidates);
         self.last = id;
-        self.produced += 1;
-        if model.config().eos.contains(&id) {
-            self.finish = Some(FinishReason::Stop);
-            let text = self.text.finish();
-            return Ok((!text.is_empty()).then(|| Step {
-                text,
-                tokens: Vec::new(),
-            }));
-        }
-        let tokens = match self.params.top_logprobs {
-            Some(count) => vec![report(model, logits, id, usize::from(count))],
-            None => Vec::new(),
+        let (logprob, top) = match self.text.top_logprobs() {
+            Some(count) => logprobs(logits, id, usize::from(count)),
+            None => (0.0, Vec::new()),
         };
-        let tokenizer = model.tokenizer();
-        let bytes = tokenizer
-            .token_bytes(id)
-            .filter(|_| !tokenizer.is_special(id))
-            .unwrap_or_default();
-        let added = self.text.push(bytes);
-        let mut text = added.text;
-        if added.stopped {
-            self.finish = Some(FinishReason::Stop);
-        } else if self.produced == self.budget {
-            self.finish = Some(FinishReason::Length);
-            let rest = self.text.finish();
-            let mut whole = Zeroizing::new(String::with_capacity(text.len() + rest.len()));
-            whole.push_str(&text);
-            whole.push_str(&rest);
-            text = whole;
-        }
-        Ok(Some(Step { text, tokens }))
+        Ok(self.text.push(model, id, logprob, top))
     }
 }
 
 impl Drop for Sequence {
     fn drop(&mut self) {
         self.last.zeroize();
-        self.params.stop.zeroize();
     }
 }
 
@@ -391,41 +281,4 @@ fn prefill<'s>(
         return Err(GenerateError::Interrupted);
     }
     Ok(model.forward_rows(Input::Ids(tail), whole, Rows::Last, cache, scratch)?)
-}
-
-fn report(model: &Model, logits: &[f32], id: u32, count: usize) -> TokenLogprob {
-    let (logprob, top) = logprobs(logits, id, count);
-    let bytes = |id: u32| model.tokenizer().token_bytes(id).unwrap_or_default().to_vec();
-    let top = top
-        .into_iter()
-        .map(|(id, logprob)| (id, bytes(id), logprob))
-        .collect();
-    TokenLogprob {
-        id,
-        bytes: bytes(id),
-        logprob,
-        top,
-    }
-}
-
-fn check_parameters(params: &SamplingParams) -> Result<(), GenerateError> {
-    let refuse = |name, expected| Err(GenerateError::Parameter { name, expected });
-    if !(0.0..=100.0).contains(&params.temperature) {
-        return refuse("temperature", "between 0 and 100");
-    }
-    if !(params.top_p > 0.0 && params.top_p <= 1.0) {
-        return refuse("top_p", "above 0 and at most 1");
-    }
-    if params.stop.len() > MAX_STOPS
-        || params
-            .stop
-            .iter()
-            .any(|s| s.is_empty() || s.len() > MAX_STOP_BYTES)
-    {
-        return refuse("stop", "at most 16 strings of 1 to 1024 bytes");
-    }
-    if params.top_logprobs.is_some_and(|count| count > MAX_TOP_LOGPROBS) {
-        return refuse("top_logprobs", "between 0 and 20");
-    }
-    Ok(())
 }

@@ -21,9 +21,10 @@
 //! | `job`, `pool`, `scratch` | cutting work into chunks, threads, memory |
 //! | `model`, `rope`, `cache` | loading and the forward pass |
 //! | `tokenizer`, `template` | text to ids and back |
-//! | `sampler`, `stream`, `generate` | from logits to a streamed completion |
+//! | `sampler`, `stream`, `assembler`, `generate` | from logits to a streamed completion |
 //! | `digest` | file digests and the model manifest |
 
+mod assembler;
 mod cache;
 mod digest;
 mod error;
@@ -47,23 +48,23 @@ mod template;
 mod tokenizer;
 mod weights;
 
+pub use assembler::{FinishReason, Step, TextAssembler, TokenLogprob, Usage};
 pub use cache::KvCache;
 pub use digest::{FileDigests, LoadLimits, MANIFEST_SCHEMA, ManifestFiles, ModelManifest, describe};
 pub use error::{ForwardError, LoadError};
-pub use generate::{
-    FinishReason, GenerateError, Generation, OwnedGeneration, SamplingParams, Step, TokenLogprob, Usage,
-};
+pub use generate::{GenerateError, Generation, OwnedGeneration, SamplingParams};
 pub use kernels::Tier;
-pub use model::{Input, LoadOptions, Model, Output, Rows};
+pub use model::{Input, LoadOptions, Model, Output, Rows, Segment};
 pub use safetensors::{
     Dtype, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_TENSORS, SafetensorsError, SafetensorsHeader, TensorEntry,
     parse_safetensors_header,
 };
-pub use sampler::Sampler;
+pub use sampler::{Sampler, logprobs};
 pub use scratch::Scratch;
 pub use spec::DecoderSpec;
 pub use template::{ChatMessage, Role, TemplateError};
 pub use tokenizer::{Tokenizer, TokenizerError};
+pub use weights::range_digests;
 
 /// The arithmetic of this build, for the model manifest: it changes whenever a bit of a result may change.
 pub const ENGINE_ID: &str = concat!(

@@ -26,7 +26,7 @@ use crate::{ENGINE_ID, QUANTISATION};
 
 mod forward;
 
-pub use forward::{Input, Output, Rows};
+pub use forward::{Input, Output, Rows, Segment};
 
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub struct Model {
     kernels: Kernels,
     rope: Rope,
     digests: FileDigests,
+    range_digest: [u8; 32],
     tokenizer: Tokenizer,
     template: ChatTemplate,
     max_positions: usize,
@@ -87,7 +88,8 @@ impl Model {
         let text = |name: &str| digest::read(dir, name, limits.text_bytes);
         let config = text(digest::CONFIG)?;
         let spec = DecoderSpec::parse(&config)?;
-        let range = check_range(options.layers.clone(), spec.layers)?;
+        let range = options.layers.clone().unwrap_or(0..spec.layers);
+        spec.check_range(&range)?;
         let tokenizer_bytes = text(digest::TOKENIZER)?;
         let tokenizer = Tokenizer::parse(&tokenizer_bytes, spec.vocab)?;
         let template_bytes = text(digest::CHAT_TEMPLATE)?;
@@ -116,13 +118,15 @@ impl Model {
             name = manifest.name;
         }
         let max_positions = spec.max_positions.min(limits.max_positions).max(1);
+        let (weights, range_digest) = loader.finish()?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name,
             rope: Rope::new(&spec, max_positions),
-            weights: Arc::new(loader.finish()?),
+            weights: Arc::new(weights),
             kernels: Kernels::detect(),
             digests,
+            range_digest,
             tokenizer,
             template,
             max_positions,
@@ -151,6 +155,11 @@ impl Model {
     /// Digests of the bytes that were loaded.
     pub fn manifest(&self) -> &FileDigests {
         &self.digests
+    }
+
+    /// Digest of the weights of the layers loaded; see [`range_digests`](crate::range_digests).
+    pub fn range_digest(&self) -> &[u8; 32] {
+        &self.range_digest
     }
 
     /// The shape of the whole model.
@@ -202,18 +211,6 @@ impl Model {
         let capacity = capacity.clamp(1, self.max_positions);
         KvCache::new(self.id, self.config(), self.weights.layers.len(), capacity)
     }
-}
-
-fn check_range(range: Option<Range<usize>>, layers: usize) -> Result<Range<usize>, LoadError> {
-    let range = range.unwrap_or(0..layers);
-    if range.start >= range.end || range.end > layers {
-        return Err(LoadError::Layers {
-            start: range.start,
-            end: range.end,
-            layers,
-        });
-    }
-    Ok(range)
 }
 
 #[cfg(test)]

@@ -160,8 +160,8 @@ fn mix(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Natural-log probability of `id` and of the `count` most likely tokens, at temperature 1.
-pub(crate) fn logprobs(logits: &[f32], id: u32, count: usize) -> (f32, Vec<(u32, f32)>) {
+/// Natural-log probability of `id` and of the `count` most likely tokens, most likely first, at temperature 1.
+pub fn logprobs(logits: &[f32], id: u32, count: usize) -> (f32, Vec<(u32, f32)>) {
     let max = f64::from(argmax(logits).1);
     let sum: f64 = logits
         .iter()

@@ -42,6 +42,18 @@ pub struct DecoderSpec {
 }
 
 impl DecoderSpec {
+    /// Whether these are some of the model's layers, in order.
+    pub(crate) fn check_range(&self, range: &std::ops::Range<usize>) -> Result<(), LoadError> {
+        if range.start < range.end && range.end <= self.layers {
+            return Ok(());
+        }
+        Err(LoadError::Layers {
+            start: range.start,
+            end: range.end,
+            layers: self.layers,
+        })
+    }
+
     /// Rows of the fused query, key and value projection.
     pub(crate) fn qkv_rows(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_dim

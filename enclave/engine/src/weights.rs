@@ -6,13 +6,20 @@
 //! finite. Matrices are kept as bf16; f16 and f32 files are rounded to the
 //! nearest bf16 when they are packed.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::error::LoadError;
 use crate::kernels::LANES;
-use crate::safetensors::{Dtype, SafetensorsHeader, TensorEntry};
+use crate::safetensors::{Dtype, SafetensorsHeader};
 use crate::spec::DecoderSpec;
+
+mod range_digest;
+mod tensors;
+
+use range_digest::TensorDigests;
+use tensors::{Inventory, Slot};
+
+pub use range_digest::range_digests;
 
 /// For 16 rows: the bf16 weights of one even k and the odd k after it, row by row.
 #[derive(Clone, Copy)]
@@ -176,35 +183,11 @@ impl Weights {
     }
 }
 
-/// Where a tensor goes.
-#[derive(Clone, Copy)]
-enum Slot {
-    Embedding,
-    Head,
-    FinalNorm,
-    AttentionNorm(usize),
-    FfnNorm(usize),
-    Query(usize),
-    Key(usize),
-    Value(usize),
-    Output(usize),
-    Gate(usize),
-    Up(usize),
-    Down(usize),
-    /// Belongs to the model but not to this range.
-    Elsewhere,
-}
-
-struct Wanted {
-    shape: Vec<usize>,
-    slot: Slot,
-    seen: bool,
-}
-
 /// Collects the tensors of a layer range from one file after the other.
 pub(crate) struct Loader {
     weights: Weights,
-    wanted: BTreeMap<String, Wanted>,
+    inventory: Inventory,
+    digests: TensorDigests,
 }
 
 impl Loader {
@@ -212,7 +195,7 @@ impl Loader {
     pub(crate) fn new(spec: &DecoderSpec, range: Range<usize>) -> Self {
         let (hidden, ffn) = (spec.hidden, spec.ffn);
         let tail = range.end == spec.layers;
-        let with_embedding = range.start == 0 || (tail && spec.tied);
+        let inventory = Inventory::new(spec, &range);
         let layers = range
             .clone()
             .map(|_| LayerWeights {
@@ -226,14 +209,19 @@ impl Loader {
             .collect();
         let weights = Weights {
             spec: spec.clone(),
-            embedding: with_embedding.then(|| PackedMatrix::zeroed(spec.vocab, hidden)),
+            embedding: inventory
+                .has_embedding()
+                .then(|| PackedMatrix::zeroed(spec.vocab, hidden)),
             head: (tail && !spec.tied).then(|| PackedMatrix::zeroed(spec.vocab, hidden)),
             layers,
             final_norm: if tail { vec![0.0; hidden] } else { Vec::new() },
             range,
         };
-        let wanted = wanted(&weights);
-        Self { weights, wanted }
+        Self {
+            weights,
+            inventory,
+            digests: TensorDigests::default(),
+        }
     }
 
     /// Packs the tensors of one file.
@@ -244,69 +232,37 @@ impl Loader {
         header: &SafetensorsHeader,
     ) -> Result<(), LoadError> {
         for (name, entry) in &header.tensors {
-            let Some(wanted) = self.wanted.get_mut(name) else {
-                if ignorable(name, &self.weights.spec) {
-                    continue;
-                }
-                return Err(LoadError::UnknownTensor {
-                    name: name.clone(),
-                    file: file_name.to_owned(),
-                });
+            let Some(slot) = self.inventory.admit(name, entry, file_name)? else {
+                continue;
             };
-            if std::mem::replace(&mut wanted.seen, true) {
-                return Err(LoadError::RepeatedTensor {
-                    name: name.clone(),
-                    file: file_name.to_owned(),
-                });
-            }
-            let same = entry.shape.len() == wanted.shape.len()
-                && entry
-                    .shape
-                    .iter()
-                    .zip(&wanted.shape)
-                    .all(|(got, want)| usize::try_from(*got) == Ok(*want));
-            if !same {
-                return Err(LoadError::Shape {
-                    name: name.clone(),
-                    file: file_name.to_owned(),
-                    got: entry.shape.clone(),
-                    expected: wanted.shape.clone(),
-                });
-            }
-            let slot = wanted.slot;
-            if !self.place(slot, entry, file) {
+            let bytes = &file[entry.bytes.clone()];
+            if !self.place(slot, entry.dtype, bytes) {
                 return Err(LoadError::NotFinite {
                     name: name.clone(),
                     file: file_name.to_owned(),
                 });
             }
+            self.digests.add(name, entry, bytes);
         }
         Ok(())
     }
 
-    /// The weights, if every tensor was found.
-    pub(crate) fn finish(self) -> Result<Weights, LoadError> {
-        if let Some((name, wanted)) = self.wanted.into_iter().find(|(_, wanted)| !wanted.seen) {
-            return Err(LoadError::MissingTensor {
-                name,
-                expected: wanted.shape,
-            });
-        }
-        Ok(self.weights)
+    /// The weights and their digest, if every tensor was found.
+    pub(crate) fn finish(self) -> Result<(Weights, [u8; 32]), LoadError> {
+        self.inventory.finish()?;
+        let digest = self.digests.of(&self.weights.spec, &self.weights.range);
+        Ok((self.weights, digest))
     }
 
     /// Packs one tensor; false if it holds a value that is not finite.
-    fn place(&mut self, slot: Slot, entry: &TensorEntry, file: &[u8]) -> bool {
+    fn place(&mut self, slot: Slot, dtype: Dtype, bytes: &[u8]) -> bool {
         let spec = &self.weights.spec;
         let (query, kv) = (spec.attention_width(), spec.kv_heads * spec.head_dim);
         let layers = &mut self.weights.layers;
-        let bytes = &file[entry.bytes.clone()];
-        let dtype = entry.dtype;
         let plain = |offset: usize| move |r: usize| r + offset;
         let gate = |r: usize| (r / LANES) * 2 * LANES + r % LANES;
         let up = |r: usize| gate(r) + LANES;
         match slot {
-            Slot::Elsewhere => true,
             Slot::Embedding => self
                 .weights
                 .embedding
@@ -329,68 +285,6 @@ impl Loader {
             Slot::Down(l) => pack(&mut layers[l].down, bytes, dtype, plain(0)),
         }
     }
-}
-
-/// Every tensor of the model, with its place in this range.
-fn wanted(weights: &Weights) -> BTreeMap<String, Wanted> {
-    let spec = &weights.spec;
-    let mut all = BTreeMap::new();
-    let mut want = |name: String, shape: &[usize], slot: Slot| {
-        all.insert(
-            name,
-            Wanted {
-                shape: shape.to_vec(),
-                slot,
-                seen: false,
-            },
-        );
-    };
-    let here = |present: bool, slot: Slot| if present { slot } else { Slot::Elsewhere };
-    let matrix = [spec.vocab, spec.hidden];
-    want(
-        "model.embed_tokens.weight".to_owned(),
-        &matrix,
-        here(weights.embedding.is_some(), Slot::Embedding),
-    );
-    if !spec.tied {
-        want(
-            "lm_head.weight".to_owned(),
-            &matrix,
-            here(weights.head.is_some(), Slot::Head),
-        );
-    }
-    want(
-        "model.norm.weight".to_owned(),
-        &[spec.hidden],
-        here(weights.is_tail_of_model(), Slot::FinalNorm),
-    );
-    let (hidden, query, kv) = (spec.hidden, spec.attention_width(), spec.kv_heads * spec.head_dim);
-    for layer in 0..spec.layers {
-        let inside = weights.range.contains(&layer);
-        let local = layer.wrapping_sub(weights.range.start);
-        let mut want = |suffix: &str, shape: &[usize], slot: Slot| {
-            want(
-                format!("model.layers.{layer}.{suffix}.weight"),
-                shape,
-                here(inside, slot),
-            );
-        };
-        want("input_layernorm", &[hidden], Slot::AttentionNorm(local));
-        want("post_attention_layernorm", &[hidden], Slot::FfnNorm(local));
-        want("self_attn.q_proj", &[query, hidden], Slot::Query(local));
-        want("self_attn.k_proj", &[kv, hidden], Slot::Key(local));
-        want("self_attn.v_proj", &[kv, hidden], Slot::Value(local));
-        want("self_attn.o_proj", &[hidden, query], Slot::Output(local));
-        want("mlp.gate_proj", &[spec.ffn, hidden], Slot::Gate(local));
-        want("mlp.up_proj", &[spec.ffn, hidden], Slot::Up(local));
-        want("mlp.down_proj", &[hidden, spec.ffn], Slot::Down(local));
-    }
-    all
-}
-
-/// Tensors that exporters write although the model does not use them: copies and tables.
-fn ignorable(name: &str, spec: &DecoderSpec) -> bool {
-    (spec.tied && name == "lm_head.weight") || name.ends_with(".self_attn.rotary_emb.inv_freq")
 }
 
 /// Packs a row-major tensor, row r going to row `target(r)`.

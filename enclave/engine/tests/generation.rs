@@ -7,7 +7,8 @@ mod random_model;
 use std::sync::{Arc, OnceLock};
 
 use bastide_engine::{
-    ChatMessage, FinishReason, GenerateError, LoadOptions, Model, Role, SamplingParams, TemplateError,
+    ChatMessage, FinishReason, GenerateError, Input, LoadOptions, Model, Output, Role, Rows, Sampler,
+    SamplingParams, Scratch, Step, TemplateError, TextAssembler,
 };
 use proptest::prelude::*;
 use random_model::{END, SMALL, Shape};
@@ -291,4 +292,78 @@ proptest! {
         prop_assert!(inner.iter().all(|id| *id < 256));
         prop_assert_eq!(model().tokenizer().decode(inner), content);
     }
+}
+
+/// What a pipeline's head does: it has the tokens of another, and a range of the layers.
+#[test]
+fn tokens_of_another_come_to_the_same_text_probabilities_and_end() {
+    let model = model();
+    let dir = tempfile::tempdir().unwrap();
+    random_model::write(dir.path(), &SMALL, 5);
+    let head = Model::load(
+        dir.path(),
+        &LoadOptions {
+            layers: Some(0..1),
+            ..LoadOptions::default()
+        },
+    )
+    .unwrap();
+    let prompt = [65, 66, 67];
+    let (mut ended_by_stop, mut ended_by_length) = (0, 0);
+    for seed in 0..24 {
+        let params = SamplingParams {
+            temperature: 1.2,
+            seed,
+            max_tokens: 60,
+            stop: vec!["q".to_owned(), "xyz".to_owned()],
+            top_logprobs: Some(3),
+            ..SamplingParams::default()
+        };
+        let mut text = TextAssembler::new(&head, prompt.len(), params.clone()).unwrap();
+        assert_eq!(text.positions(), 63);
+        let mut generation = model.generate(&prompt, params.clone()).unwrap();
+        let sampler = Sampler::new(params.temperature, params.top_p, seed);
+        let (mut cache, mut scratch) = (model.new_cache(96), Scratch::new());
+        let mut ids = prompt.to_vec();
+        let mut pos = 0;
+        while text.finish().is_none() {
+            let Output::Logits(logits) = model
+                .forward_rows(Input::Ids(&ids[pos..]), pos, Rows::Last, &mut cache, &mut scratch)
+                .unwrap()
+            else {
+                panic!("a whole model gives logits")
+            };
+            pos = ids.len();
+            let id = sampler.target(logits, pos);
+            let (logprob, top) = bastide_engine::logprobs(logits, id, 3);
+            ids.push(id);
+            let (got, expected) = (text.push(&head, id, logprob, top), generation.next().unwrap());
+            let plain = |step: &Step| {
+                let tokens = step.tokens.iter();
+                let tokens: Vec<_> = tokens
+                    .map(|t| (t.id, t.bytes.clone(), t.logprob.to_bits(), t.top.clone()))
+                    .collect();
+                (step.text.to_string(), tokens)
+            };
+            assert_eq!(got.as_ref().map(plain), expected.as_ref().map(plain));
+            assert_eq!(
+                (text.finish(), text.usage()),
+                (generation.finish(), generation.usage())
+            );
+        }
+        match text.finish() {
+            Some(FinishReason::Stop) => ended_by_stop += 1,
+            _ => ended_by_length += 1,
+        }
+        let usage = text.usage();
+        assert!(
+            text.push(&head, 65, 0.0, Vec::new()).is_none(),
+            "nothing follows the end"
+        );
+        assert_eq!(text.usage(), usage);
+    }
+    assert!(
+        ended_by_stop > 0 && ended_by_length > 0,
+        "{ended_by_stop} {ended_by_length}"
+    );
 }

@@ -12,7 +12,7 @@
 //! | `batch`, `flight` | what is sent next, what is under way |
 //! | `hearing` | what stages say |
 //! | `ring`, `candidate` | links, joins, heartbeats, spares |
-//! | `pace`, `latency` | what was measured, what to do by it |
+//! | `pace` | what was measured, what to do by it |
 //! | `evidence` | what stages answer to a client's challenge |
 
 mod batch;
@@ -22,7 +22,6 @@ mod event;
 mod evidence;
 mod flight;
 mod hearing;
-pub mod latency;
 mod pace;
 mod ring;
 mod sequence;
@@ -75,7 +74,7 @@ impl Head {
         let ring = Ring::new(&terms);
         Self {
             pace: Pace::new(terms.speculation, usize::from(ring.stages()), &terms.times),
-            rows: batch::rows_that_fit(terms.width),
+            rows: batch::most_rows(terms.width),
             ring,
             terms,
             flight: Flight::default(),
@@ -293,7 +292,7 @@ impl Head {
     }
 
     fn challenge(&mut self, id: u64, nonce: Nonce, out: &mut Vec<Effect>) {
-        let asked = self.ring.joined();
+        let asked = self.ring.links();
         let until = self.now.saturating_add(self.terms.times.evidence);
         if self.challenges.begin(id, until, &asked, out) {
             let ring = self.ring.id();
@@ -318,8 +317,8 @@ impl Head {
                 sequence.rewind(cause, now);
             }
         }
-        let joined = self.ring.joined();
-        let gone = |stage: u16| joined.get(usize::from(stage)) != Some(&true);
+        let links = self.ring.links();
+        let gone = |stage: u16| links.get(usize::from(stage)) != Some(&true);
         self.challenges
             .end(|stage, until| until <= now || gone(stage), out);
         if let Some(broken) = self.ring.broken() {

@@ -16,8 +16,10 @@
 //! | `message` | what goes over a link |
 //! | `stage` | one range of layers: sequences, digests, what a peer may ask |
 //! | `head` | sequences, speculation, the ring and its repair |
+//! | `compute` | layers and drafts on the engine |
 //! | `node` | the machines on attested links and threads |
 
+pub mod compute;
 pub mod head;
 pub mod message;
 pub mod node;

@@ -42,8 +42,8 @@ pub(super) async fn evidence(
     } else {
         let attested = report(node, &request, binder).await?;
         session.attested(request.nonce, attested.statement_digest, attested.standing, None);
-        let omitted = node.lane.omission(request.known.as_ref(), &attested.evidence);
-        attested.evidence.encode_without(omitted)
+        let omitted = node.lane.omission(request.known.as_ref(), &attested);
+        attested.envelope(omitted)
     };
     Ok(with_type(
         AnswerBody::whole(envelope),

@@ -27,7 +27,7 @@ pub(super) async fn head(
         .await
         .map_err(|error| attest::no_report(&error))?;
     let answer = LogHeadAnswer {
-        evidence: attested.evidence,
+        evidence: attested.evidence(),
         head,
     };
     Ok(with_type(

@@ -61,7 +61,7 @@ pub(super) async fn key(
     node.require_current(attested.standing)
         .map_err(attest::overtaken)?;
     // Keys that were replaced meanwhile are not the statement's: ask again.
-    let stated = EpochStatement::decode(&attested.evidence.statement).map_err(|_| ApiError::Internal)?;
+    let stated = EpochStatement::decode(attested.statement()).map_err(|_| ApiError::Internal)?;
     if stated.sealed_key != Some(keys.digest()) {
         return Err(ApiError::AttestBusy);
     }
@@ -72,7 +72,7 @@ pub(super) async fn key(
     };
     node.sealed.issue(attested.statement_digest, issue)?;
     let answer = SealedKeyAnswer {
-        evidence: attested.evidence,
+        evidence: attested.evidence(),
         key_config: keys.config().to_vec(),
     };
     Ok(with_type(

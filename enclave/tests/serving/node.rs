@@ -362,7 +362,7 @@ impl Appraiser for Bound {
         );
         assert!(!statement.debug);
         Ok(AttestationResult {
-            verdict: accepted(now),
+            verdict: accepted(now).into(),
             statement_digest: binding::statement_digest(&evidence.statement),
             statement,
         })

@@ -70,7 +70,7 @@ impl Machine {
         };
         let lane = LaneM::start(attester, facts, LaneLimits::default()).unwrap();
         let attested = lane.attest(Binder::new([9; 32])).await.unwrap();
-        let PlatformEvidence::Snp(report) = &attested.evidence.platform else {
+        let PlatformEvidence::Snp(report) = attested.evidence().platform else {
             panic!("the simulator makes SNP reports");
         };
         let report = SnpReport::parse(report.as_slice()).unwrap();

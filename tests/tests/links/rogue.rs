@@ -182,7 +182,7 @@ impl Rogue {
         };
         let binder = binder(&self.exporter_own, nonce, &ends);
         let attested = lane.attest_as(Role::Client.leaf_type(), binder).await.unwrap();
-        attested.evidence.encode()
+        attested.evidence().encode()
     }
 
     /// CONFIRM over what was sent and received so far.

@@ -74,7 +74,7 @@ fn two_sessions() -> [(SessionExpectation, Evidence); 2] {
                 binder: binder(number),
                 leaf: LeafType::ServerTls,
             };
-            sessions.push((expected, attested.await.expect("no panic").evidence));
+            sessions.push((expected, attested.await.expect("no panic").evidence()));
         }
         let last = sessions.pop().expect("there are sessions");
         let other = sessions.pop().expect("there are sessions");

@@ -6,6 +6,7 @@ mod documents;
 mod fetched;
 mod keys;
 mod links;
+mod pipelines;
 mod records;
 mod sessions;
 
@@ -130,6 +131,8 @@ pub(crate) fn all() -> impl Iterator<Item = Explanation> {
         fetched::FETCHED,
         codes::OURS,
         links::LINKS,
+        pipelines::PIPELINES,
+        pipelines::PARTS,
         records::RECORDS,
     ];
     verifier.chain(all.into_iter().flatten().map(ours))

@@ -4,8 +4,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    appraise, chat, credential, endorsements, explain, inspect, key, ledger, measure, policy, proxy, receipt,
-    result, verify,
+    appraise, chat, credential, endorsements, explain, inspect, key, ledger, measure, pipeline, policy,
+    proxy, receipt, result, verify,
 };
 use crate::console::{Console, OutputArgs};
 use crate::exit;
@@ -50,6 +50,7 @@ enum Command {
     Policy(policy::Arguments),
     Key(key::Arguments),
     Credential(credential::Arguments),
+    Pipeline(pipeline::Arguments),
     Result(result::Arguments),
     Explain(explain::Arguments),
     Measure(Box<measure::Arguments>),
@@ -73,6 +74,7 @@ impl Arguments {
             Command::Policy(arguments) => policy::run(&arguments, console),
             Command::Key(arguments) => key::run(&arguments, console),
             Command::Credential(arguments) => credential::run(&arguments, console),
+            Command::Pipeline(arguments) => pipeline::run(&arguments, console),
             Command::Result(arguments) => result::run(&arguments, console),
             Command::Explain(arguments) => explain::run(&arguments, console),
             Command::Measure(arguments) => measure::run(*arguments, console),

@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod ledger;
 pub(crate) mod measure;
+pub(crate) mod pipeline;
 pub(crate) mod policy;
 pub(crate) mod proxy;
 pub(crate) mod receipt;

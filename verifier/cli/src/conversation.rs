@@ -17,8 +17,10 @@ use crate::answer_stream::{self, AnswerStream, StreamFault};
 use crate::escape;
 use crate::fault::{Fault, with_causes};
 use crate::gate::{Gate, Refusal};
+use crate::pipeline::stages::{self, Chain, Wanted};
 use crate::receipt_check::{self, Bodies, ReceiptFault};
 use crate::saved::{self, Kept};
+use crate::{clock, pipeline};
 
 /// Where completions are asked for.
 pub(crate) const COMPLETIONS: &str = "/v1/chat/completions";
@@ -37,6 +39,8 @@ pub(crate) struct Conversation {
     connection: Option<PooledConnection>,
     model: Option<String>,
     save: Option<PathBuf>,
+    /// The stages behind the node, as they were judged last.
+    chain: Option<Chain>,
 }
 
 /// A complete answer with its verified receipt.
@@ -72,6 +76,7 @@ impl Conversation {
             connection: None,
             model,
             save,
+            chain: None,
         }
     }
 
@@ -82,7 +87,7 @@ impl Conversation {
     /// [`NoTurn`] if the node was not admitted.
     pub(crate) async fn verdict(&mut self) -> Result<Verdict, NoTurn> {
         let connection = self.pool.take().await.map_err(|error| self.no_turn(&error))?;
-        let verdict = connection.result().verdict.clone();
+        let verdict = Verdict::clone(&connection.result().verdict);
         connection.done();
         Ok(verdict)
     }
@@ -188,10 +193,54 @@ impl Conversation {
         let (receipt, salt) =
             receipt_check::decode(&whole.receipt, &whole.salt).map_err(|fault| receipt_fault(&fault))?;
         let kept = self.vouch(&receipt, &salt, request, whole.committed())?;
+        if receipt.claims().pipeline.is_some() {
+            self.vouch_for_stages(&receipt).await?;
+        }
         if let Some(connection) = self.connection.take() {
             connection.done();
         }
         Ok(Turn { text, receipt, kept })
+    }
+
+    /// Holds a pipeline's receipt against every stage. They are asked for their
+    /// evidence when nothing is known of them, and again when what is known
+    /// doesn't fit: a stage may have been replaced.
+    async fn vouch_for_stages(&mut self, receipt: &Receipt) -> Result<(), NoTurn> {
+        let known = self.chain.as_ref();
+        if known.is_some_and(|chain| pipeline::receipt::require(receipt, chain).is_ok()) {
+            return Ok(());
+        }
+        if let Some(connection) = self.connection.take() {
+            connection.done();
+        }
+        let (nonce, request) = stages::challenge().map_err(NoTurn::Fault)?;
+        let (connection, response) = self
+            .pool
+            .send(request)
+            .await
+            .map_err(|error| self.no_turn(&error))?;
+        let answer = stages::read(response).await?;
+        let attestation = connection.attestation();
+        let head = attestation.result();
+        let wanted = Wanted::default();
+        let chain = stages::judge(
+            &answer,
+            &nonce,
+            head,
+            self.gate.appraiser(),
+            &wanted,
+            clock::now(),
+        )?;
+        self.gate.ledger().chain(connection.node(), &chain);
+        connection.done();
+        if let Some((stage, failed)) = chain.failed() {
+            let of = stage.map_or_else(|| "the pipeline".to_owned(), |stage| format!("stage {stage}"));
+            let message = format!("{of}: expected {}, got {}", failed.expected, failed.got);
+            return Err(unvouched(failed.id, message).into());
+        }
+        pipeline::receipt::require(receipt, &chain).map_err(|fault| receipt_fault(&fault))?;
+        self.chain = Some(chain);
+        Ok(())
     }
 
     fn vouch(

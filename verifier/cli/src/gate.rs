@@ -28,9 +28,20 @@ const REQUEST_HEAD: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     connector: Connector,
+    appraiser: SharedAppraiser,
     policy: String,
     policy_digest: String,
     ledger: Recorder,
+}
+
+/// The appraiser of the connector, for evidence that comes over a connection.
+#[derive(Clone)]
+struct SharedAppraiser(Arc<dyn Appraiser>);
+
+impl core::fmt::Debug for SharedAppraiser {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Appraiser(..)")
+    }
 }
 
 /// A verifier that admits simulated hardware only with the person's permission
@@ -49,7 +60,7 @@ impl Appraiser for Permit {
         now: UnixTime,
     ) -> Result<AttestationResult, Box<Verdict>> {
         let result = Appraiser::appraise(&self.verifier, evidence, session, now)?;
-        let verdict = permit(result.verdict, self.allow_simulated)?;
+        let verdict = permit(result.verdict.into_verdict(), self.allow_simulated)?.into();
         Ok(AttestationResult { verdict, ..result })
     }
 }
@@ -86,10 +97,12 @@ impl Gate {
             ..Timeouts::default()
         };
         let rules = session_rules(&policy);
+        let appraiser = appraiser(policy, allow_simulated);
         Self {
-            connector: Connector::new(appraiser(policy, allow_simulated))
+            connector: Connector::new(Arc::clone(&appraiser))
                 .with_timeouts(timeouts)
                 .with_session_rules(rules),
+            appraiser: SharedAppraiser(appraiser),
             policy: name,
             policy_digest: digest,
             ledger: Recorder::off(),
@@ -105,6 +118,11 @@ impl Gate {
     /// The ledger.
     pub(crate) const fn ledger(&self) -> &Recorder {
         &self.ledger
+    }
+
+    /// What judges evidence: the policy, and the person's permission beside it.
+    pub(crate) fn appraiser(&self) -> &dyn Appraiser {
+        &*self.appraiser.0
     }
 
     /// The policy's name. It comes from a file: escape it.

@@ -30,6 +30,7 @@ use self::writer::Writer;
 use crate::clock;
 use crate::console::Console;
 use crate::fault::Fault;
+use crate::pipeline::stages::Chain;
 
 /// Where the ledger is, for commands that write it.
 #[derive(Debug, Clone, Args)]
@@ -142,6 +143,26 @@ impl Recorder {
             verdict: Box::new(verdict.clone()),
             evidence: evidence.map(<[u8]>::to_vec),
         });
+    }
+
+    /// Keeps a pipeline's plan and what its stages showed: receipts that they
+    /// have a part in are verified by them later.
+    pub(crate) fn chain(&self, head: &NodeAddress, chain: &Chain) {
+        let at = clock::now().as_secs();
+        self.send(|| Event::Plan {
+            at,
+            plan: Box::new(chain.plan.clone()),
+        });
+        for (number, stage) in chain.stages.iter().enumerate() {
+            if let Some(verdict) = &stage.verdict {
+                self.send(|| Event::Appraisal {
+                    at,
+                    node: record::stage_of(&head.to_string(), number),
+                    verdict: Box::new(verdict.clone()),
+                    evidence: stage.evidence.clone(),
+                });
+            }
+        }
     }
 
     /// Keeps a verified receipt; its salt only if salts are to be kept. Verdict

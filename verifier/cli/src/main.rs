@@ -8,6 +8,7 @@
 //! | `proxy` | the local API server in front of attested nodes |
 //! | `answer_stream`, `receipt_check` | when an answer counts as complete |
 //! | `ledger`, `receipt_source` | what is kept of nodes and answers, and found again |
+//! | `pipeline` | plans of pipelines, and the stages behind a head |
 //! | `policy_source`, `key_file`, `result_signing` | which policy counts, and whose signatures |
 //! | `policy_document`, `policy_edit`, `policy_lint`, `policy_changes`, `policy_cases` | policies as texts to pin in, check, compare and test |
 //! | `verdict_view`, `tree`, `escape`, `paint`, `console` | what people see |
@@ -32,6 +33,7 @@ mod key_file;
 mod ledger;
 mod nearest;
 mod paint;
+mod pipeline;
 mod policy_cases;
 mod policy_changes;
 mod policy_document;

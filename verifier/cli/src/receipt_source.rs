@@ -5,15 +5,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use bastide_attestation::pipeline::{PipelineClaims, SignedPart};
 use bastide_attestation::{Receipt, ReceiptError, Salt};
 
 use crate::fault::{Fault, with_causes};
 use crate::file;
 use crate::ledger::LedgerFile;
-use crate::ledger::record::{Entry, Kept};
+use crate::ledger::record::{self, Entry, Kept};
 use crate::ledger::store::{Store, View, WAIT};
 
 const MAX_RECEIPT_FILE_BYTES: usize = 64 * 1024;
+/// Envelopes of one stage that are looked at for a receipt's key.
+const MAX_OF_STAGE: usize = 64;
 const LEDGER: &str = "ledger:";
 /// A digest's first digits that are enough to name it, and no entry's number.
 const LEAST_DIGITS: usize = 8;
@@ -99,6 +102,10 @@ pub(crate) struct Found {
     pub(crate) evidence: Option<Vec<u8>>,
     /// Its salt, if the ledger kept it.
     pub(crate) salt: Option<Salt>,
+    /// Of a pipeline's receipt: the plan, if the ledger has it.
+    pub(crate) plan: Option<Vec<u8>>,
+    /// Of a pipeline's receipt: envelopes of its stages that the ledger has.
+    pub(crate) stages: Vec<Vec<u8>>,
 }
 
 /// Reads receipts, in the order named.
@@ -146,6 +153,8 @@ fn from_file(path: &Path) -> Result<Found, Fault> {
         receipt: verified(&bytes)?,
         evidence: None,
         salt: None,
+        plan: None,
+        stages: Vec::new(),
     })
 }
 
@@ -176,12 +185,51 @@ fn from_ledger(
         Some(key) => view.envelope(&key)?.map(|envelope| envelope.bytes),
         None => None,
     };
+    let receipt = verified(&kept.bytes())?;
+    let (plan, stages) = match &receipt.claims().pipeline {
+        Some(claims) => (
+            view.plan(&claims.plan)?,
+            of_stages(claims, &kept.node, view, entries)?,
+        ),
+        None => (None, Vec::new()),
+    };
     Ok(Found {
         name: source.to_string(),
-        receipt: verified(&kept.bytes())?,
+        receipt,
         evidence,
         salt: kept.salt.as_deref().and_then(|salt| salt.parse().ok()),
+        plan,
+        stages,
     })
+}
+
+/// Envelopes of the stages that have a part in a receipt: of the statements that
+/// the parts name, then the latest that each stage of that head showed.
+fn of_stages(
+    claims: &PipelineClaims,
+    head: &str,
+    view: &View,
+    entries: &[(u64, Entry)],
+) -> Result<Vec<Vec<u8>>, Fault> {
+    let mut keys: Vec<String> = Vec::new();
+    for (number, part) in claims.parts.iter().enumerate() {
+        if let Ok(part) = SignedPart::verify(part) {
+            keys.extend(view.evidence_of(&part.claims().statement.to_string())?);
+        }
+        let name = record::stage_of(head, number);
+        let shown = entries.iter().rev().filter_map(|(_, entry)| match entry {
+            Entry::Appraisal(shown) if shown.node == name => shown.evidence.clone(),
+            _ => None,
+        });
+        keys.extend(shown.take(MAX_OF_STAGE));
+    }
+    keys.sort();
+    keys.dedup();
+    let mut envelopes = Vec::new();
+    for key in &keys {
+        envelopes.extend(view.envelope(key)?.map(|envelope| envelope.bytes));
+    }
+    Ok(envelopes)
 }
 
 #[cfg(test)]

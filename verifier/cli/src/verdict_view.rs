@@ -71,8 +71,19 @@ fn policy(verdict: &Verdict) -> String {
     brief(&format!("{}@sha256:{}", verdict.policy, verdict.policy_digest))
 }
 
+/// Checks one under the other, without the first component of their names.
+pub(crate) fn leaves(checks: &[Check], verbose: bool, paint: Paint) -> Vec<Tree> {
+    checks
+        .iter()
+        .map(|check| {
+            let label = check.id.split_once('.').map_or(check.id, |(_, rest)| rest);
+            leaf(check, label, verbose, paint)
+        })
+        .collect()
+}
+
 /// How many checks ended how: `21 pass, 0 fail, 2 skip`.
-fn tally(checks: &[Check]) -> String {
+pub(crate) fn tally(checks: &[Check]) -> String {
     let count = |status| checks.iter().filter(|check| check.status == status).count();
     let mut text = format!("{} pass, {} fail", count(Status::Pass), count(Status::Fail));
     for (status, word) in [

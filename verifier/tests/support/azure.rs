@@ -205,7 +205,7 @@ impl AzureMade {
     pub(crate) fn live_verdict(&self, policy: &Policy) -> Verdict {
         let verifier = Verifier::new(policy.clone());
         match verifier.appraise(&self.evidence(), &expectation(), NOW) {
-            Ok(result) => result.verdict,
+            Ok(result) => result.verdict.into_verdict(),
             Err(verdict) => *verdict,
         }
     }

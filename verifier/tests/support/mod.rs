@@ -193,7 +193,7 @@ impl Made {
         use bastide_attestation::Appraiser;
         let verifier = Verifier::new(policy.clone());
         match verifier.appraise(&self.evidence(), &expectation(), NOW) {
-            Ok(result) => result.verdict,
+            Ok(result) => result.verdict.into_verdict(),
             Err(verdict) => *verdict,
         }
     }

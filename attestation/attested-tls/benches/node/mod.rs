@@ -180,8 +180,8 @@ impl Server {
         };
         let attested = self.lane.attest(binder).await.expect("the processor is honest");
         let known = request.known.as_ref().filter(|_| self.kind == Kind::Known);
-        let omitted = self.lane.omission(known, &attested.evidence);
-        attested.evidence.encode_without(omitted)
+        let omitted = self.lane.omission(known, &attested);
+        attested.envelope(omitted)
     }
 }
 

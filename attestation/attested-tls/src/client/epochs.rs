@@ -1,18 +1,18 @@
 //! The epochs that were appraised a moment ago. All sessions of an epoch share
 //! one report, so that of a further one only the proof is new: that this
-//! session's leaf is under the root which was judged before.
+//! session's leaf is under the root which was judged before. Everything else that
+//! an appraisal is of has to be the same, byte for byte, and is compared.
 //!
 //! An entry holds for one appraiser, counts for a minute and is never prolonged
 //! by being used. What does not hit, whatever the reason, is appraised in full.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bastide_attestation::binding::leaf;
 use bastide_attestation::{
-    Appraiser, AttestationResult, Endorsements, Evidence, GpuPart, PlatformEvidence, SessionExpectation,
-    UnixTime, Untrusted, Verdict, sha256,
+    Appraiser, AttestationResult, Check, Endorsements, Evidence, GpuPart, PlatformEvidence,
+    SessionExpectation, UnixTime, Untrusted, Verdict,
 };
 
 use super::lease::Moment;
@@ -23,7 +23,6 @@ pub const EPOCH_LIFE: Duration = Duration::from_secs(60);
 const MAX_EPOCHS: usize = 64;
 /// Name of the check that says which leaf is this session's.
 const BINDING: &str = "session.binding";
-const ABSENT: [u8; 32] = [0; 32];
 
 /// An appraiser that remembers which epochs it accepted. It asks the one
 /// behind it about everything else.
@@ -34,21 +33,29 @@ pub struct EpochCache {
 
 #[derive(Default)]
 struct Epochs {
-    by_key: HashMap<[u8; 32], Epoch>,
-    /// Endorsements repeat: comparing them costs less than hashing them.
-    endorsements: Option<(Endorsements, [u8; 32])>,
-    gpu: Option<(GpuPart, [u8; 32])>,
+    /// The latest last.
+    known: Vec<Arc<Epoch>>,
+    /// The latest, which the epochs of a node have in common.
+    endorsements: Option<Arc<Endorsements>>,
+    gpu: Option<Arc<GpuPart>>,
 }
 
+/// An accepted appraisal, and all that it was of, but for the session's own proof.
 struct Epoch {
-    result: Arc<AttestationResult>,
+    statement: Vec<u8>,
+    platform: PlatformEvidence,
+    endorsements: Arc<Endorsements>,
+    gpu: Option<Arc<GpuPart>>,
+    result: AttestationResult,
+    /// The check that is each session's own.
+    binding: Option<Check>,
     appraised: Moment,
 }
 
 impl std::fmt::Debug for EpochCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EpochCache")
-            .field("epochs", &self.epochs().by_key.len())
+            .field("epochs", &self.epochs().known.len())
             .finish_non_exhaustive()
     }
 }
@@ -68,20 +75,34 @@ impl EpochCache {
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, key: [u8; 32], result: &AttestationResult, appraised: Moment, now: UnixTime) {
+    /// The accepted appraisal of everything here but the proof, while it counts.
+    fn known(&self, evidence: &Evidence, now: UnixTime) -> Option<Arc<Epoch>> {
+        let epochs = self.epochs();
+        let mut latest_first = epochs.known.iter().rev();
+        let known = latest_first.find(|epoch| epoch.is_of(evidence) && epoch.counts(now));
+        known.cloned()
+    }
+
+    fn keep(&self, evidence: &Evidence, result: &AttestationResult, appraised: Moment, now: UnixTime) {
         let mut epochs = self.epochs();
-        let by_key = &mut epochs.by_key;
-        by_key.retain(|_, epoch| epoch.counts(now));
-        if by_key.len() >= MAX_EPOCHS
-            && let Some(oldest) = by_key
-                .iter()
-                .max_by_key(|(_, epoch)| epoch.appraised.age(now))
-                .map(|(key, _)| *key)
-        {
-            by_key.remove(&oldest);
+        epochs
+            .known
+            .retain(|epoch| epoch.counts(now) && !epoch.is_of(evidence));
+        if epochs.known.len() >= MAX_EPOCHS {
+            // The first came first.
+            epochs.known.remove(0);
         }
-        let result = Arc::new(result.clone());
-        by_key.insert(key, Epoch { result, appraised });
+        let binding = result.verdict.checks.iter().find(|check| check.id == BINDING);
+        let epoch = Epoch {
+            statement: evidence.statement.clone(),
+            platform: evidence.platform.clone(),
+            endorsements: shared(&mut epochs.endorsements, &evidence.endorsements),
+            gpu: evidence.gpu.as_ref().map(|gpu| shared(&mut epochs.gpu, gpu)),
+            binding: binding.cloned(),
+            result: result.clone(),
+            appraised,
+        };
+        epochs.known.push(Arc::new(epoch));
     }
 }
 
@@ -89,66 +110,50 @@ impl Epoch {
     fn counts(&self, now: UnixTime) -> bool {
         self.appraised.age(now).is_some_and(|age| age < EPOCH_LIFE)
     }
-}
 
-impl Epochs {
-    /// SHA-256 over everything that an appraisal is of, except the session's own
-    /// proof. `None` for a platform that isn't known here: it is always appraised.
-    fn key(&mut self, evidence: &Evidence) -> Option<[u8; 32]> {
-        let platform = match &evidence.platform {
-            PlatformEvidence::Snp(report) => sha256(&[b"snp", report.as_slice()]),
-            PlatformEvidence::AzureVtpm { hcl_report, quote } => {
-                let (report, quote) = (sha256(&[hcl_report]), sha256(&[&quote.encode()]));
-                sha256(&[b"azure", &report, &quote])
-            }
-            _ => return None,
-        };
-        let endorsements = digest_of(
-            &mut self.endorsements,
-            &evidence.endorsements,
-            digest_of_endorsements,
-        );
-        let gpu = evidence
-            .gpu
-            .as_ref()
-            .map_or(ABSENT, |gpu| digest_of(&mut self.gpu, gpu, digest_of_gpu));
-        let statement = sha256(&[&evidence.statement]);
-        Some(sha256(&[&statement, &platform, &gpu, &endorsements]))
+    /// Whether an appraisal of this evidence would be of the same but for the proof.
+    fn is_of(&self, evidence: &Evidence) -> bool {
+        let Evidence {
+            statement,
+            proof: _,
+            platform,
+            endorsements,
+            gpu,
+        } = evidence;
+        self.statement == *statement
+            && self.platform == *platform
+            && *self.endorsements == *endorsements
+            && self.gpu.as_deref() == gpu.as_ref()
     }
-}
 
-/// The digest of `value`, which is remembered with the value it is of.
-fn digest_of<T: Clone + PartialEq>(
-    memo: &mut Option<(T, [u8; 32])>,
-    value: &T,
-    digest: fn(&T) -> [u8; 32],
-) -> [u8; 32] {
-    match memo {
-        Some((known, of_known)) if known == value => *of_known,
-        _ => {
-            let fresh = digest(value);
-            *memo = Some((value.clone(), fresh));
-            fresh
+    /// The appraisal as one of the session that is at this leaf.
+    fn at(&self, index: u64) -> AttestationResult {
+        let AttestationResult {
+            verdict,
+            statement,
+            statement_digest,
+        } = &self.result;
+        let verdict = match &self.binding {
+            Some(binding) => verdict.with(Check {
+                got: format!("leaf {index} of a tree of depth {}", statement.depth).into(),
+                ..binding.clone()
+            }),
+            None => verdict.clone(),
+        };
+        AttestationResult {
+            verdict,
+            statement: statement.clone(),
+            statement_digest: *statement_digest,
         }
     }
 }
 
-/// Over digests of a fixed number of parts, so that no two sets of them are the same bytes.
-fn digest_of_endorsements(endorsements: &Endorsements) -> [u8; 32] {
-    let mut chain = Vec::new();
-    for certificate in &endorsements.chain {
-        chain.extend_from_slice(&sha256(&[certificate]));
+/// The value, held once where it is the latest again.
+fn shared<T: Clone + PartialEq>(latest: &mut Option<Arc<T>>, value: &T) -> Arc<T> {
+    match latest {
+        Some(latest) if **latest == *value => Arc::clone(latest),
+        _ => Arc::clone(latest.insert(Arc::new(value.clone()))),
     }
-    let crl = endorsements
-        .crl
-        .as_ref()
-        .map_or(ABSENT, |crl| sha256(&[b"crl", crl]));
-    sha256(&[&sha256(&[&endorsements.vek]), &sha256(&[&chain]), &crl])
-}
-
-fn digest_of_gpu(gpu: &GpuPart) -> [u8; 32] {
-    let endorsements = sha256(&[&gpu.endorsements.encode()]);
-    sha256(&[&sha256(&[&gpu.evidence]), &gpu.seed, &endorsements])
 }
 
 impl Appraiser for EpochCache {
@@ -159,34 +164,15 @@ impl Appraiser for EpochCache {
         now: UnixTime,
     ) -> Result<AttestationResult, Box<Verdict>> {
         let unverified = evidence.as_unverified();
-        let (key, known) = {
-            let mut epochs = self.epochs();
-            let key = epochs.key(unverified);
-            let known = key
-                .and_then(|key| epochs.by_key.get(&key))
-                .filter(|epoch| epoch.counts(now))
-                .map(|epoch| Arc::clone(&epoch.result));
-            (key, known)
-        };
-        // The key holds the very bytes of S that the root and depth were read from.
-        if let Some(known) = known
-            && is_in(unverified, session, &known)
+        // The very bytes of S that the root and depth were read from.
+        if let Some(known) = self.known(unverified, now)
+            && is_in(unverified, session, &known.result)
         {
-            let mut result = AttestationResult::clone(&known);
-            let proof = &unverified.proof;
-            for check in &mut result.verdict.checks {
-                if check.id == BINDING {
-                    let depth = known.statement.depth;
-                    check.got = format!("leaf {} of a tree of depth {depth}", proof.index).into();
-                }
-            }
-            return Ok(result);
+            return Ok(known.at(unverified.proof.index));
         }
         let appraised = Moment::new(now);
         let result = self.appraiser.appraise(evidence, session, now)?;
-        if let Some(key) = key {
-            self.keep(key, &result, appraised, now);
-        }
+        self.keep(unverified, &result, appraised, now);
         Ok(result)
     }
 }

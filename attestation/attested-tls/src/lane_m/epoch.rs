@@ -1,15 +1,17 @@
 //! One batch of sessions made into one epoch: salts, padding, permutation,
 //! tree and statement; and, when the report has come, each session's share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bastide_attestation::binding::{LeafType, leaf};
 use bastide_attestation::{
-    Attestation, Binder, EpochStatement, Evidence, GpuEpoch, GpuSeedKind, GpuSnapshot, LeafHash, MAX_DEPTH,
-    Salt, StatementBytes, StatementDigest, TimeSource, Tree, TreeHash,
+    Attestation, Binder, EnvelopeFrame, EpochStatement, Evidence, GpuEpoch, GpuPart, GpuSeedKind,
+    GpuSnapshot, InclusionProof, LeafHash, MAX_DEPTH, Omission, Salt, StatementBytes, StatementDigest,
+    TimeSource, Tree, TreeHash,
 };
 
+use crate::lane_m::recent::Sent;
 use crate::lane_m::{Attested, EnclaveFacts, LaneError, Standing};
 use crate::provider::{NoRandomness, fill_random};
 
@@ -114,19 +116,11 @@ impl Batch {
     }
 
     /// Each session's share of the signed epoch, in the order they came.
-    pub(super) fn signed(
-        self,
-        statement: StatementBytes,
-        attestation: Attestation,
-        gpu: Option<Arc<GpuEpoch>>,
-        standing: Standing,
-    ) -> impl Iterator<Item = Granted> {
+    pub(super) fn signed(self, report: Report) -> impl Iterator<Item = Granted> {
         let epoch = Arc::new(SignedEpoch {
             tree: self.tree,
-            statement,
-            attestation,
-            gpu,
-            standing,
+            report,
+            frames: [const { OnceLock::new() }; 4],
         });
         self.seats.into_iter().map(move |(position, salt)| Granted {
             epoch: Arc::clone(&epoch),
@@ -171,14 +165,67 @@ fn host_time_ms() -> u64 {
     })
 }
 
+/// A report that came for an epoch, and what belongs to it.
 #[derive(Debug)]
-struct SignedEpoch {
-    tree: Tree,
-    statement: StatementBytes,
-    attestation: Attestation,
+pub(super) struct Report {
+    pub(super) statement: StatementBytes,
+    /// Of the statement.
+    pub(super) digest: StatementDigest,
+    pub(super) attestation: Attestation,
     /// The evidence that the statement names.
-    gpu: Option<Arc<GpuEpoch>>,
-    standing: Standing,
+    pub(super) gpu: Option<Arc<GpuEpoch>>,
+    pub(super) standing: Standing,
+    /// Of endorsements and GPU evidence.
+    pub(super) sent: Sent,
+}
+
+/// What the sessions of an epoch share.
+#[derive(Debug)]
+pub(super) struct SignedEpoch {
+    tree: Tree,
+    report: Report,
+    /// The envelope but for the proof, for each of the four things that may be left
+    /// out. Made by the first session that needs it.
+    frames: [OnceLock<EnvelopeFrame>; 4],
+}
+
+impl SignedEpoch {
+    pub(super) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    fn gpu(&self) -> Option<&GpuPart> {
+        self.report.gpu.as_deref().map(GpuEpoch::part)
+    }
+
+    pub(super) fn evidence(&self, proof: InclusionProof) -> Evidence {
+        Evidence {
+            statement: self.report.statement.as_bytes().to_vec(),
+            proof,
+            platform: self.report.attestation.platform.clone(),
+            endorsements: self.report.attestation.endorsements.clone(),
+            gpu: self.gpu().cloned(),
+        }
+    }
+
+    pub(super) fn envelope(&self, proof: &InclusionProof, omitted: Omission) -> Vec<u8> {
+        let [whole, no_endorsements, no_gpu, neither] = &self.frames;
+        let frame = match (omitted.endorsements, omitted.gpu) {
+            (false, false) => whole,
+            (true, false) => no_endorsements,
+            (false, true) => no_gpu,
+            (true, true) => neither,
+        };
+        let frame = frame.get_or_init(|| {
+            let Attestation {
+                platform,
+                endorsements,
+            } = &self.report.attestation;
+            let statement = self.report.statement.as_bytes();
+            EnvelopeFrame::new(statement, platform, endorsements, self.gpu(), omitted)
+        });
+        frame.envelope(proof)
+    }
 }
 
 /// One session's share of an epoch.
@@ -190,20 +237,16 @@ pub(super) struct Granted {
 }
 
 impl Granted {
-    /// The evidence. Made by the session's own task, so that the PSP's thread
-    /// copies nothing.
+    /// What the session is given. Made by its own task, so that the PSP's thread
+    /// makes no proofs.
     pub(super) fn redeem(self) -> Option<Attested> {
         let proof = self.epoch.tree.prove(self.position, self.salt)?;
+        let Report { digest, standing, .. } = self.epoch.report();
         Some(Attested {
-            evidence: Evidence {
-                statement: self.epoch.statement.as_bytes().to_vec(),
-                proof,
-                platform: self.epoch.attestation.platform.clone(),
-                endorsements: self.epoch.attestation.endorsements.clone(),
-                gpu: self.epoch.gpu.as_ref().map(|gpu| gpu.part().clone()),
-            },
-            statement_digest: self.epoch.statement.digest(),
-            standing: self.epoch.standing,
+            statement_digest: *digest,
+            standing: *standing,
+            epoch: self.epoch,
+            proof,
         })
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bastide_attestation::{
-    Attestation, Attester, AttesterError, EpochLogEntry, GpuAttester, GpuEpoch, GpuSnapshot, StatementDigest,
+    Attester, AttesterError, EpochLogEntry, GpuAttester, GpuEpoch, GpuSnapshot, StatementDigest,
 };
 
-use crate::lane_m::epoch::Batch;
+use crate::lane_m::epoch::{Batch, Report};
 use crate::lane_m::pace::Pacer;
 use crate::lane_m::queue::{Queue, THREAD_ENDED, Turn, Waiter, Work, refuse};
-use crate::lane_m::recent::{Sent, Stated};
+use crate::lane_m::recent::{LastSent, Stated};
 use crate::lane_m::{LaneError, LaneLimits, MAX_TIME, Standing};
 
 const THREAD_NAME: &str = "bastide-lane-m";
@@ -31,6 +31,7 @@ pub(super) fn spawn(
         pacer: Pacer::new(limits.pace.min(MAX_TIME)),
         epoch: 0,
         previous: StatementDigest::new([0; StatementDigest::LEN]),
+        last_sent: LastSent::default(),
     };
     let probe = limits.probe;
     std::thread::Builder::new()
@@ -49,6 +50,7 @@ struct Psp {
     pacer: Pacer,
     epoch: u64,
     previous: StatementDigest,
+    last_sent: LastSent,
 }
 
 impl Drop for Psp {
@@ -141,11 +143,10 @@ impl Psp {
                 if let Some(gpus) = &self.gpus {
                     gpus.stated(&self.previous);
                 }
-                let stated = Stated {
-                    made,
-                    standing,
-                    sent: sent(&attestation, gpus.epoch.as_deref()),
-                };
+                let sent = self
+                    .last_sent
+                    .digests(&attestation.endorsements, gpus.epoch.as_ref());
+                let stated = Stated { made, standing, sent };
                 self.queue.recent().add(self.previous, stated);
                 let done = self.queue.ended(true);
                 // Given up on by the watchdog, who has told them.
@@ -156,7 +157,14 @@ impl Psp {
                     self.again(done.waiters);
                     return Some(ended);
                 }
-                let signed = batch.signed(statement, attestation, gpus.epoch, standing);
+                let signed = batch.signed(Report {
+                    statement,
+                    digest: self.previous,
+                    attestation,
+                    gpu: gpus.epoch,
+                    standing,
+                    sent,
+                });
                 for (waiter, granted) in done.waiters.into_iter().zip(signed) {
                     // A session that has left disturbs nobody.
                     drop(waiter.answer.send(Ok(granted)));
@@ -212,8 +220,4 @@ fn strict_snapshot(gpus: Arc<GpuEpoch>) -> GpuSnapshot {
         number: gpus.number(),
         epoch: Some(gpus),
     }
-}
-
-fn sent(attestation: &Attestation, gpu: Option<&GpuEpoch>) -> Sent {
-    Sent::new(&attestation.endorsements, gpu.map(GpuEpoch::part))
 }

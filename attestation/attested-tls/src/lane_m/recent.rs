@@ -2,9 +2,10 @@
 //! on, and what their clients have been sent. Owns no evidence, only digests of it.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
-use bastide_attestation::{Endorsements, Evidence, GpuPart, Omission, StatementDigest, sha256};
+use bastide_attestation::{Endorsements, GpuEpoch, GpuPart, Omission, StatementDigest, sha256};
 
 use crate::lane_m::Standing;
 
@@ -18,17 +19,43 @@ pub(super) struct Sent {
     gpu: Option<[u8; 32]>,
 }
 
-impl Sent {
-    pub(super) fn new(endorsements: &Endorsements, gpu: Option<&GpuPart>) -> Self {
-        Self {
-            endorsements: digest_of_endorsements(endorsements),
-            gpu: gpu.map(digest_of_gpu),
+/// Digests of what was sent last. The same endorsements and the same evidence of
+/// GPUs go with epoch after epoch, and to compare them costs less than to hash them.
+#[derive(Debug, Default)]
+pub(super) struct LastSent {
+    endorsements: Option<(Endorsements, [u8; 32])>,
+    gpu: Option<(Arc<GpuEpoch>, [u8; 32])>,
+}
+
+impl LastSent {
+    /// The digests of these.
+    pub(super) fn digests(&mut self, endorsements: &Endorsements, gpu: Option<&Arc<GpuEpoch>>) -> Sent {
+        let of_endorsements = match &self.endorsements {
+            Some((known, digest)) if known == endorsements => *digest,
+            _ => {
+                let digest = digest_of_endorsements(endorsements);
+                self.endorsements = Some((endorsements.clone(), digest));
+                digest
+            }
+        };
+        let of_gpu = gpu.map(|gpu| match &self.gpu {
+            Some((known, digest)) if Arc::ptr_eq(known, gpu) => *digest,
+            _ => {
+                let digest = digest_of_gpu(gpu.part());
+                self.gpu = Some((Arc::clone(gpu), digest));
+                digest
+            }
+        });
+        Sent {
+            endorsements: of_endorsements,
+            gpu: of_gpu,
         }
     }
+}
 
-    /// What of `evidence` was sent already.
-    pub(super) fn omission(&self, evidence: &Evidence) -> Omission {
-        let now = Self::new(&evidence.endorsements, evidence.gpu.as_ref());
+impl Sent {
+    /// What of `now` was sent already.
+    pub(super) fn omission(&self, now: &Self) -> Omission {
         Omission {
             endorsements: now.endorsements == self.endorsements,
             gpu: now.gpu.is_some() && now.gpu == self.gpu,
@@ -119,7 +146,7 @@ mod tests {
         let stated = Stated {
             made: Instant::now(),
             standing: Standing::default(),
-            sent: Sent::new(&endorsements, None),
+            sent: LastSent::default().digests(&endorsements, None),
         };
         let mut recent = Recent::default();
         let most = u32::try_from(MOST).unwrap();
@@ -129,6 +156,22 @@ mod tests {
         assert_eq!((recent.order.len(), recent.stated.len()), (MOST, MOST));
         assert!(recent.stated(&digest(2)).is_none());
         assert!(recent.stated(&digest(3)).is_some() && recent.stated(&digest(most + 2)).is_some());
+    }
+
+    #[test]
+    fn endorsements_that_changed_and_came_back_are_told_apart() {
+        let of = |vek: u8| Endorsements {
+            vek: vec![vek],
+            chain: vec![vec![2], vec![3]],
+            crl: None,
+        };
+        let mut last = LastSent::default();
+        let [first, same, other, back] = [1, 1, 4, 1].map(|vek| last.digests(&of(vek), None));
+        assert_eq!((first, first), (same, back));
+        assert!(first.omission(&same).endorsements && other.omission(&other).endorsements);
+        assert!(!first.omission(&other).endorsements && !other.omission(&back).endorsements);
+        // No evidence of GPUs is nothing that could be left out.
+        assert!(!first.omission(&same).gpu);
     }
 
     #[test]

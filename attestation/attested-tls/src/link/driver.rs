@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bastide_attestation::link::{FrameType, Hello, encode_frame};
-use bastide_attestation::{Evidence, Nonce, SessionExpectation, SpkiDigest, UnixTime};
+use bastide_attestation::{Evidence, Nonce, Omission, SessionExpectation, SpkiDigest, UnixTime};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -239,7 +239,7 @@ impl Driver {
                     self.evidence = Some(Box::pin(async move {
                         let attested = lane.attest_as(leaf, binder).await;
                         attested
-                            .map(|attested| attested.evidence.encode())
+                            .map(|attested| attested.envelope(Omission::default()))
                             .map_err(|error| error.to_string())
                     }));
                 }

@@ -202,6 +202,26 @@ impl LinkEndpoint {
         }
     }
 
+    /// The same with other peers, for links that are opened from now on.
+    #[must_use]
+    pub fn with_peers(self, peers: LinkPeers) -> Self {
+        let terms = LinkTerms {
+            peers: peers.clone(),
+            ..LinkTerms::clone(&self.terms)
+        };
+        Self {
+            judge: Judge { peers, ..self.judge },
+            terms: Arc::new(terms),
+            ..self
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn own(&self) -> &LinkContext {
+        &self.terms.own
+    }
+
     /// Whom it links with.
     #[must_use]
     pub fn peers(&self) -> &LinkPeers {

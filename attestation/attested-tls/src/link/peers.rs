@@ -45,6 +45,13 @@ impl LinkPeers {
         self.0.get(&stage)
     }
 
+    /// The same without any other stages.
+    #[must_use]
+    pub fn only(&self, stages: &[u16]) -> Self {
+        let kept = self.0.iter().filter(|(stage, _)| stages.contains(stage));
+        Self::new(kept.map(|(stage, policy)| (*stage, policy.clone())))
+    }
+
     /// The stages, in order.
     pub fn stages(&self) -> impl Iterator<Item = u16> {
         self.0.keys().copied()

@@ -117,7 +117,11 @@ async fn t1_of_two_handshakes_with_one_key_crossed_evidence_is_refused() {
     // Evidence of one is none of the other, either way round.
     let lane = lane();
     for (own, other) in [(0, 1), (1, 0)] {
-        let evidence = lane.attest(bindings[own].binder(&nonce)).await.unwrap().evidence;
+        let evidence = lane
+            .attest(bindings[own].binder(&nonce))
+            .await
+            .unwrap()
+            .evidence();
         assert!(is_bound(&evidence, &bindings[own].binder(&nonce)));
         assert!(!is_bound(&evidence, &bindings[other].binder(&nonce)));
     }
@@ -139,7 +143,7 @@ async fn t2_evidence_sent_a_second_time_is_refused() {
                 .attest(binding.binder(&request.nonce))
                 .await
                 .unwrap()
-                .evidence;
+                .evidence();
             let first = kept.lock().unwrap().get_or_insert(fresh).clone();
             write_and_drain(&mut stream, &answer(&first)).await;
         }
@@ -159,7 +163,7 @@ async fn t2_evidence_for_another_challenge_on_the_same_session_is_refused() {
             read_challenge(&mut stream).await;
             let other = binding.binder(&Nonce::new([7; 32]));
             let attested = lane.attest(other).await.unwrap();
-            write_and_drain(&mut stream, &answer(&attested.evidence)).await;
+            write_and_drain(&mut stream, &answer(&attested.evidence())).await;
         }
     })
     .await;
@@ -179,9 +183,9 @@ async fn t7_a_report_of_another_epoch_is_refused() {
             async move {
                 let (_, request) = read_challenge(&mut stream).await;
                 let binder = binding.binder(&request.nonce);
-                let mut own = lane.attest(binder).await.unwrap().evidence;
+                let mut own = lane.attest(binder).await.unwrap().evidence();
                 let other_binder = binding.binder(&Nonce::new([9; 32]));
-                let other = lane.attest(other_binder).await.unwrap().evidence;
+                let other = lane.attest(other_binder).await.unwrap().evidence();
                 assert!(is_bound(&own, &binder) && !is_bound(&other, &binder));
                 swap(&mut own, &other);
                 write_and_drain(&mut stream, &answer(&own)).await;
@@ -217,7 +221,7 @@ async fn t1_evidence_in_a_certificate_would_have_been_accepted_from_the_holder_o
         .attest(of_key_alone(&identity.spki()))
         .await
         .unwrap()
-        .evidence;
+        .evidence();
     let genuine = honest(identity.clone()).await;
     // Whoever stole the key shows the same certificate in handshakes of his own.
     let stolen = identity.clone();

@@ -107,7 +107,7 @@ fn check(
         .verify(&own, statement.depth, &statement.root)
         .map_err(|_| INCLUSION)?;
     Ok(AttestationResult {
-        verdict: verdict(None, now),
+        verdict: verdict(None, now).into(),
         statement,
         statement_digest: statement_digest(&evidence.statement),
     })

@@ -77,7 +77,7 @@ async fn shared_epoch(lane: &LaneM) -> Vec<(Binder, Evidence)> {
                 tokio::spawn(async move {
                     (
                         binder(number),
-                        lane.attest(binder(number)).await.unwrap().evidence,
+                        lane.attest(binder(number)).await.unwrap().evidence(),
                     )
                 })
             })
@@ -199,13 +199,13 @@ async fn an_entry_counts_for_a_minute_and_is_not_prolonged_by_use() {
 async fn refused_epochs_are_not_remembered_and_accepted_ones_are_bounded() {
     let lane = lane();
     let bench = Bench::new();
-    let evidence = lane.attest(binder(1)).await.unwrap().evidence;
+    let evidence = lane.attest(binder(1)).await.unwrap().evidence();
     for asked in 1..=3 {
         bench.appraise(&evidence, binder(2)).unwrap_err();
         assert_eq!(bench.asked(), asked);
     }
     for _ in 0..100 {
-        let evidence = lane.attest(binder(1)).await.unwrap().evidence;
+        let evidence = lane.attest(binder(1)).await.unwrap().evidence();
         bench.appraise(&evidence, binder(1)).unwrap();
     }
     let shown = format!("{:?}", bench.cache);

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bastide_attestation::{Binder, ENVELOPE_MEDIA_TYPE, MAX_ENVELOPE_BYTES, Salt};
+use bastide_attestation::{Binder, ENVELOPE_MEDIA_TYPE, MAX_ENVELOPE_BYTES, Omission, Salt};
 use bastide_attested_tls::{
     ConnectError, Connector, HttpVersions, NodeAddress, ServerIdentity, State, Timeouts,
 };
@@ -183,7 +183,7 @@ async fn malformed(envelope: &[u8]) -> String {
 
 async fn envelope() -> Vec<u8> {
     let attested = lane().attest(Binder::new([1; 32])).await.unwrap();
-    attested.evidence.encode()
+    attested.envelope(Omission::default())
 }
 
 /// One more entry of a map with fewer than 23, where a key of this length belongs: last.
@@ -330,7 +330,7 @@ async fn t24_a_race_of_connects_gives_out_attested_connections_only() {
                 head("404 Not Found", "text/plain", "content-length: 0\r\n")
             } else {
                 let attested = lane.attest(binding.binder(&request.nonce)).await.unwrap();
-                let mut evidence = attested.evidence;
+                let mut evidence = attested.evidence();
                 evidence.proof.salt = Salt::new([0; 32]);
                 answer(&evidence)
             };

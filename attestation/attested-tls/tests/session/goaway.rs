@@ -123,7 +123,7 @@ impl Scripted {
         let (id, challenge) = request(&mut stream).await?;
         let challenge = AttestRequest::decode(&challenge).unwrap();
         let attested = self.lane.attest(binding.binder(&challenge.nonce)).await.unwrap();
-        let envelope = answer(id, ENVELOPE_MEDIA_TYPE, &attested.evidence.encode());
+        let envelope = answer(id, ENVELOPE_MEDIA_TYPE, &attested.evidence().encode());
         stream.write_all(&envelope).await.ok()?;
         stream.flush().await.ok()?;
         let then = {

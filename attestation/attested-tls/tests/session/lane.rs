@@ -27,8 +27,8 @@ async fn sessions_that_wait_share_the_next_report() {
     }
     for (number, task) in (0..).zip(tasks) {
         let attested = task.await.unwrap().unwrap();
-        assert!(is_bound(&attested.evidence, &binder(number)));
-        assert!(!is_bound(&attested.evidence, &binder(number + 1)));
+        assert!(is_bound(&attested.evidence(), &binder(number)));
+        assert!(!is_bound(&attested.evidence(), &binder(number + 1)));
     }
     let counters = lane.counters();
     assert_eq!(
@@ -62,7 +62,7 @@ async fn an_epoch_that_has_begun_answers_nobody_new() {
     // Nor is the same question answered twice from one epoch.
     let again = lane.attest(binder(2)).await.unwrap();
     assert_eq!(epoch_of(&again).epoch, 2);
-    assert_ne!(again.evidence.proof.salt, second.evidence.proof.salt);
+    assert_ne!(again.evidence().proof.salt, second.evidence().proof.salt);
 }
 
 /// T23: a session that leaves in mid-wait holds nobody up and keeps no place.
@@ -80,7 +80,7 @@ async fn t23_a_session_that_leaves_disturbs_nobody() {
     until(|| lane.counters().waiting == 1).await;
     attester.let_go();
     let attested = stays.await.unwrap().unwrap();
-    assert!(is_bound(&attested.evidence, &binder(3)));
+    assert!(is_bound(&attested.evidence(), &binder(3)));
     // The one that left before the epoch began is not even in its tree.
     assert_eq!(epoch_of(&attested).depth, 0);
     assert_eq!(lane.counters().sessions, 1);
@@ -115,7 +115,7 @@ async fn a_transient_failure_costs_one_more_epoch() {
     let attester = Scripted::new(&[Act::Transient]);
     let lane = attester.lane(LaneLimits::default());
     let attested = lane.attest(binder(1)).await.unwrap();
-    assert!(is_bound(&attested.evidence, &binder(1)));
+    assert!(is_bound(&attested.evidence(), &binder(1)));
     // The first number is spent: the processor may have signed it.
     let stated = attester.stated();
     assert_eq!(epoch_of(&attested).epoch, 1);
@@ -264,7 +264,7 @@ async fn t12_nobody_waits_longer_than_for_the_next_report() {
     for (number, waiting) in (0..).zip(waiting) {
         let attested = waiting.await.unwrap().unwrap();
         assert_eq!(epoch_of(&attested).epoch, 1);
-        assert!(is_bound(&attested.evidence, &binder(number)));
+        assert!(is_bound(&attested.evidence(), &binder(number)));
     }
     assert_eq!(attester.stated().len(), 2);
 }

@@ -186,8 +186,8 @@ impl Echo {
         }
         let attested = self.lane.attest(binder).await.unwrap();
         self.stated.get_or_init(|| attested.statement_digest);
-        let omitted = self.lane.omission(request.known.as_ref(), &attested.evidence);
-        attested.evidence.encode_without(omitted)
+        let omitted = self.lane.omission(request.known.as_ref(), &attested);
+        attested.envelope(omitted)
     }
 
     async fn answer(

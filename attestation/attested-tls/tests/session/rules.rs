@@ -90,7 +90,7 @@ impl Issued {
                 let attested = lane.attest(binder(&exporter, &nonce, &ends)).await.unwrap();
                 tokio::spawn(async move {
                     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-                    drop(stream.write_all(&answer(&attested.evidence)).await);
+                    drop(stream.write_all(&answer(&attested.evidence())).await);
                     drop(stream.read_to_end(&mut Vec::new()).await);
                 });
             }

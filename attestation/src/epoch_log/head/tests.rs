@@ -57,7 +57,7 @@ impl Appraiser for InTree {
         Ok(AttestationResult {
             statement_digest: statement_digest(&evidence.statement),
             statement,
-            verdict,
+            verdict: verdict.into(),
         })
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::credential::CredentialClaims;
 use crate::credential::tests::{claims, context, issued, issuer};
 use crate::digest::{BootId, ManifestDigest, PolicyDigest, StatementDigest, TreeHash};
-use crate::result::{Decision, VERDICT_SCHEMA, Verdict};
+use crate::result::{Decision, SharedVerdict, VERDICT_SCHEMA, Verdict};
 use crate::statement::{EpochStatement, GpuSeedKind, TimeSource};
 
 const NOW: UnixTime = UnixTime::from_secs(1_764_100_000);
@@ -21,7 +21,7 @@ fn accepted(chip: ChipId, provider: Option<&str>) -> AttestationResult {
     ]);
     facts.extend(provider.map(|provider| ("provider", provider.to_owned())));
     AttestationResult {
-        verdict: Verdict {
+        verdict: SharedVerdict::from(Verdict {
             schema: VERDICT_SCHEMA,
             decision: Decision::Accepted,
             code: None,
@@ -39,7 +39,7 @@ fn accepted(chip: ChipId, provider: Option<&str>) -> AttestationResult {
             policy_digest: String::new(),
             ignored: Vec::new(),
             at: NOW.to_string(),
-        },
+        }),
         statement: EpochStatement {
             boot_id: BootId::new([1; 16]),
             epoch: 0,
@@ -190,12 +190,19 @@ fn a_statement_about_another_model_or_without_a_report_id_admits_nobody() {
     let mut other = accepted(OURS, None);
     other.statement.model = ManifestDigest::new([9; 32]);
     assert_eq!(admit(&either, &other, None).unwrap_err().code(), "link.model");
-    let mut nobody = accepted(OURS, None);
-    nobody.verdict.snp = None;
+    let with = |facts| {
+        let mut result = accepted(OURS, None);
+        result.verdict = SharedVerdict::from(Verdict {
+            snp: facts,
+            ..result.verdict.into_verdict()
+        });
+        result
+    };
+    let nobody = with(None);
     assert_eq!(admit(&either, &nobody, None), Err(NotAdmitted::Nobody));
-    let mut zero = accepted(OURS, None);
-    let facts = zero.verdict.snp.as_mut().unwrap();
+    let mut facts = accepted(OURS, None).verdict.snp.clone().unwrap();
     facts.insert("report_id", ReportId::new([0; 32]).to_string());
+    let zero = with(Some(facts));
     assert_eq!(admit(&either, &zero, None), Err(NotAdmitted::Nobody));
 }
 

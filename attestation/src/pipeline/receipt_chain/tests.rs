@@ -150,9 +150,11 @@ fn a_pipelines_receipt_whose_links_all_hold_passes_every_check() {
     assert_eq!(joins, 2, "between three stages");
 }
 
+type Change = fn(&mut Answered);
+
 #[test]
 fn every_link_that_was_changed_is_found_by_its_code() {
-    let cases: [(&str, fn(&mut Answered)); 21] = [
+    let cases: [(&str, Change); 21] = [
         ("receipt.plan", |it| it.claims.plan = PlanDigest::new([9; 32])),
         ("receipt.plan", |it| it.plan = signed_plan(2)),
         ("receipt.plan_model", |it| it.model = ManifestDigest::new([9; 32])),
@@ -161,7 +163,7 @@ fn every_link_that_was_changed_is_found_by_its_code() {
         }),
         ("receipt.stages", |it| it.parts.push(it.parts[2])),
         ("receipt.draft", |it| {
-            it.claims.draft = Some(ManifestDigest::new([9; 32]))
+            it.claims.draft = Some(ManifestDigest::new([9; 32]));
         }),
         ("receipt.draft", |it| it.claims.draft = None),
         ("receipt.speculation", |it| it.claims.speculation.accepted = 17),
@@ -170,11 +172,11 @@ fn every_link_that_was_changed_is_found_by_its_code() {
         ("receipt.emitted", |it| it.claims.emitted = [9; 32]),
         ("receipt.replans", |it| it.claims.replans[0].stage = 3),
         ("receipt.part_plan", |it| {
-            it.parts[1].plan = PlanDigest::new([9; 32])
+            it.parts[1].plan = PlanDigest::new([9; 32]);
         }),
         ("receipt.part_stage", |it| it.parts[1].stage = 2),
         ("receipt.part_layers", |it| {
-            it.parts[1].layers = LayerRange::new(2, 4).unwrap()
+            it.parts[1].layers = LayerRange::new(2, 4).unwrap();
         }),
         ("receipt.part_weights", |it| it.parts[1].weights = [9; 32]),
         ("receipt.joins", |it| it.parts[1].input = [9; 32]),

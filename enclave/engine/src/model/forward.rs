@@ -50,6 +50,22 @@ pub enum Rows {
     Last,
 }
 
+/// Consecutive rows of one sequence among the rows of a pass over several.
+#[expect(
+    missing_debug_implementations,
+    reason = "its cache holds a user's text in another form"
+)]
+pub struct Segment<'a> {
+    /// The sequence's cache; first cut to `pos`.
+    pub cache: &'a mut KvCache,
+    /// Position of the first row.
+    pub pos: usize,
+    /// Rows, at least one.
+    pub rows: usize,
+    /// How many of the last rows need logits. Without effect on the values of those rows.
+    pub wanted: usize,
+}
+
 impl Model {
     /// Processes rows at positions `pos`, `pos + 1`, …; the cache is first cut to `pos`.
     ///
@@ -80,10 +96,37 @@ impl Model {
         cache: &mut KvCache,
         scratch: &'s mut Scratch,
     ) -> Result<Output<'s>, ForwardError> {
-        let n = self.check(input, pos, cache)?;
+        let n = self.count(input)?;
+        let wanted = if rows == Rows::Last { n.min(1) } else { n };
+        let segment = Segment {
+            cache,
+            pos,
+            rows: n,
+            wanted,
+        };
+        self.forward_batch(input, &mut [segment], scratch)
+    }
+
+    /// Processes the rows of several sequences together: the rows of the first segment, then those of
+    /// the second, and so on. Each result is, bit for bit, the one of a pass over its segment alone.
+    ///
+    /// Returns [`Output::Logits`] for the rows wanted if the range ends with the last layer, else
+    /// [`Output::Hidden`] for every row.
+    ///
+    /// # Errors
+    /// A [`ForwardError`], before anything is computed or written in any cache.
+    pub fn forward_batch<'s>(
+        &self,
+        input: Input<'_>,
+        segments: &mut [Segment<'_>],
+        scratch: &'s mut Scratch,
+    ) -> Result<Output<'s>, ForwardError> {
+        let n = self.check(input, segments)?;
         let hidden = self.config().hidden;
         self.enter(input, scratch.residual.get(n * hidden))?;
-        cache.truncate(pos);
+        for segment in segments.iter_mut() {
+            segment.cache.truncate(segment.pos);
+        }
         let mut pool = self.workers();
         let mut run = |job: &Job, input: &[f32], out: &mut [f32], own: &mut Workspace| match &mut pool {
             Some(pool) => pool.run(job, input, out, own),
@@ -91,14 +134,15 @@ impl Model {
             None => run_alone(job, input, out, own),
         };
         for layer in 0..self.weights.layers.len() {
-            self.layer(layer, n, pos, cache, scratch, &mut run);
+            self.layer(layer, n, segments, scratch, &mut run);
         }
-        cache.set_len(pos + n);
+        for segment in segments.iter_mut() {
+            segment.cache.set_len(segment.pos + segment.rows);
+        }
         if !self.weights.is_tail_of_model() {
             return Ok(Output::Hidden(scratch.residual.filled(n * hidden)));
         }
-        let first = if rows == Rows::Last { n - 1 } else { 0 };
-        Ok(Output::Logits(self.head(first, n, scratch, &mut run)))
+        Ok(Output::Logits(self.head(n, segments, scratch, &mut run)))
     }
 
     /// The worker threads, unless another sequence has them. A panic while they
@@ -111,58 +155,73 @@ impl Model {
         }
     }
 
-    /// Overwrites the activations that the worker threads still hold.
-    pub(crate) fn wipe_workers(&self) {
+    /// Overwrites the activations that the worker threads still hold; for when a sequence ends.
+    /// While another pass is running it is left to the end of that one's sequence.
+    pub fn wipe_workers(&self) {
         if let Some(mut pool) = self.workers() {
             pool.wipe();
         }
     }
 
-    /// The number of rows, if they can be processed.
-    fn check(&self, input: Input<'_>, pos: usize, cache: &KvCache) -> Result<usize, ForwardError> {
+    /// The number of rows given, if they are rows for this range.
+    fn count(&self, input: Input<'_>) -> Result<usize, ForwardError> {
         let hidden = self.config().hidden;
         let first_layer = self.weights.range.start;
-        let n = match input {
-            Input::Ids(ids) if self.weights.is_head_of_model() => ids.len(),
-            Input::Hidden(_) if self.weights.is_head_of_model() => {
-                return Err(ForwardError::InputKind {
-                    first_layer,
-                    expected: "token ids",
+        match input {
+            Input::Ids(ids) if self.weights.is_head_of_model() => Ok(ids.len()),
+            Input::Hidden(_) if self.weights.is_head_of_model() => Err(ForwardError::InputKind {
+                first_layer,
+                expected: "token ids",
+            }),
+            Input::Ids(_) => Err(ForwardError::InputKind {
+                first_layer,
+                expected: "activations",
+            }),
+            Input::Hidden(rows) if rows.len().is_multiple_of(hidden) => Ok(rows.len() / hidden),
+            Input::Hidden(rows) => Err(ForwardError::Ragged {
+                got: rows.len(),
+                hidden,
+            }),
+        }
+    }
+
+    /// The number of rows, if they can be processed.
+    fn check(&self, input: Input<'_>, segments: &[Segment<'_>]) -> Result<usize, ForwardError> {
+        let n = self.count(input)?;
+        let mut expected = 0usize;
+        for segment in segments {
+            let Segment {
+                ref cache,
+                pos,
+                rows,
+                wanted,
+            } = *segment;
+            if rows == 0 {
+                return Err(ForwardError::Empty);
+            }
+            if wanted > rows {
+                return Err(ForwardError::Wanted { wanted, rows });
+            }
+            if !cache.belongs_to(self.id) {
+                return Err(ForwardError::ForeignCache);
+            }
+            if pos > cache.len() {
+                return Err(ForwardError::Gap {
+                    pos,
+                    cached: cache.len(),
                 });
             }
-            Input::Ids(_) => {
-                return Err(ForwardError::InputKind {
-                    first_layer,
-                    expected: "activations",
-                });
+            let capacity = cache.capacity();
+            if rows > capacity - pos {
+                return Err(ForwardError::Capacity { pos, rows, capacity });
             }
-            Input::Hidden(rows) if rows.len().is_multiple_of(hidden) => rows.len() / hidden,
-            Input::Hidden(rows) => {
-                return Err(ForwardError::Ragged {
-                    got: rows.len(),
-                    hidden,
-                });
-            }
-        };
+            expected = expected.saturating_add(rows);
+        }
         if n == 0 {
             return Err(ForwardError::Empty);
         }
-        if !cache.belongs_to(self.id) {
-            return Err(ForwardError::ForeignCache);
-        }
-        if pos > cache.len() {
-            return Err(ForwardError::Gap {
-                pos,
-                cached: cache.len(),
-            });
-        }
-        let capacity = cache.capacity();
-        if n > capacity - pos {
-            return Err(ForwardError::Capacity {
-                pos,
-                rows: n,
-                capacity,
-            });
+        if n != expected {
+            return Err(ForwardError::Segments { got: n, expected });
         }
         Ok(n)
     }
@@ -199,8 +258,7 @@ impl Model {
         &self,
         index: usize,
         n: usize,
-        pos: usize,
-        cache: &mut KvCache,
+        segments: &mut [Segment<'_>],
         scratch: &mut Scratch,
         run: &mut impl FnMut(&Job, &[f32], &mut [f32], &mut Workspace),
     ) {
@@ -231,9 +289,16 @@ impl Model {
             qkv,
             own,
         );
-        self.store(index, pos, qkv, cache);
-        let layer = Arc::clone(&cache.layers[index]);
-        run(&self.job(n, JobKind::Attend { layer, pos }), qkv, mixed, own);
+        let mut first = 0;
+        for Segment { cache, pos, rows, .. } in segments {
+            let (pos, rows) = (*pos, *rows);
+            let qkv = &mut qkv[first * qkv_rows..][..rows * qkv_rows];
+            let mixed = &mut mixed[first * attention..][..rows * attention];
+            self.store(index, pos, qkv, cache);
+            let layer = Arc::clone(&cache.layers[index]);
+            run(&self.job(rows, JobKind::Attend { layer, pos }), qkv, mixed, own);
+            first += rows;
+        }
         run(
             &self.job(n, JobKind::Linear(MatrixId::Output(index))),
             mixed,
@@ -274,16 +339,19 @@ impl Model {
         }
     }
 
-    /// The final norm and the logits of the rows `first..n`.
+    /// The final norm and the logits of the rows wanted.
     fn head<'s>(
         &self,
-        first: usize,
         n: usize,
+        segments: &[Segment<'_>],
         scratch: &'s mut Scratch,
         run: &mut impl FnMut(&Job, &[f32], &mut [f32], &mut Workspace),
     ) -> &'s [f32] {
         let spec = self.config();
-        let rows = n - first;
+        let rows = segments.iter().map(|segment| segment.wanted).sum();
+        if rows == 0 {
+            return &[];
+        }
         let Scratch {
             residual,
             normed,
@@ -292,11 +360,18 @@ impl Model {
             ..
         } = scratch;
         let normed = normed.get(rows * spec.hidden);
-        self.norm(
-            &residual.filled(n * spec.hidden)[first * spec.hidden..],
-            &self.weights.final_norm,
-            normed,
-        );
+        let (mut given, mut taken) = (residual.filled(n * spec.hidden), 0);
+        for segment in segments {
+            let (rows, rest) = given.split_at(segment.rows * spec.hidden);
+            given = rest;
+            let wanted = segment.wanted * spec.hidden;
+            self.norm(
+                &rows[rows.len() - wanted..],
+                &self.weights.final_norm,
+                &mut normed[taken..][..wanted],
+            );
+            taken += wanted;
+        }
         let padded = spec.vocab.next_multiple_of(LANES);
         let logits = logits.get(rows * padded);
         run(

@@ -12,29 +12,17 @@ use zeroize::Zeroizing;
 use super::Head;
 use super::event::Effect;
 use super::sequence::Sequence;
-use crate::message::{Envelope, Finish, Frame, Message, Payload, Run};
+use crate::message::{Envelope, Finish, Frame, MAX_RUNS, Message, Payload, RingId, Run, rows_that_fit};
 
-/// Runs in a frame.
-const MOST_RUNS: usize = 64;
 /// Rows in a frame, however narrow they are.
 const MOST_ROWS: usize = 512;
 /// Rows of a prompt in a frame: more would keep others' verifications waiting.
 const MOST_CHUNK: usize = 256;
 /// Fewer aren't worth a frame of their own.
 const LEAST_CHUNK: usize = 16;
-/// Largest message, without its type, ring and length.
-const MOST_BYTES: usize = 1_048_576 - 9;
-/// Of a frame, before its runs, and of each run.
-const FRAME_BYTES: usize = 15;
-const RUN_BYTES: usize = 24;
-
-/// Rows that fit a frame of 64 runs at a hidden size, four bytes a value.
-pub(super) fn rows_that_fit(width: u32) -> usize {
-    let row = usize::try_from(width)
-        .unwrap_or(usize::MAX)
-        .max(1)
-        .saturating_mul(4);
-    ((MOST_BYTES - FRAME_BYTES - MOST_RUNS * RUN_BYTES) / row).clamp(1, MOST_ROWS)
+/// Rows that fit a frame of as many runs as may be, at a hidden size.
+pub(super) fn most_rows(width: u32) -> usize {
+    rows_that_fit(width, MAX_RUNS).clamp(1, MOST_ROWS)
 }
 
 impl Head {
@@ -84,7 +72,7 @@ impl Head {
         let due = |sequence: &Sequence| sequence.verifiable(mode, patience, now).min(most);
         let ready = self.sequences.iter().filter(|sequence| due(sequence) > 0).count();
         // As many frames as the ring has room for, of as equal size as may be.
-        let share = ready.div_ceil(free).min(MOST_RUNS);
+        let share = ready.div_ceil(free).min(MAX_RUNS);
         self.frame(share, most, false, due, now, out)
     }
 
@@ -98,7 +86,7 @@ impl Head {
         let chunk = (rows / (2 * stages))
             .clamp(LEAST_CHUNK, MOST_CHUNK)
             .min(self.rows);
-        self.frame(MOST_RUNS, chunk, true, Sequence::history, now, out)
+        self.frame(MAX_RUNS, chunk, true, Sequence::history, now, out)
     }
 
     /// Sends a frame of at most so many runs and rows, each answer in its turn.
@@ -170,7 +158,7 @@ impl Head {
 }
 
 /// To stage 0, from where it goes along the ring.
-pub(super) fn to_first(ring: crate::message::RingId, message: Message) -> Effect {
+pub(super) fn to_first(ring: RingId, message: Message) -> Effect {
     Effect::Send {
         stage: 0,
         envelope: Envelope { ring, message },
@@ -182,13 +170,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_frame_fits_the_largest_message() {
-        for width in [0, 1, 256, 1_024, 8_192, 16_384, 65_536] {
-            let rows = rows_that_fit(width);
-            let bytes = FRAME_BYTES + MOST_RUNS * RUN_BYTES + rows * 4 * usize::try_from(width).unwrap();
-            assert!(rows >= 1 && bytes <= MOST_BYTES, "{width} {rows}");
-        }
-        assert_eq!(rows_that_fit(256), 512);
-        assert_eq!(rows_that_fit(8_192), 31);
+    fn frames_are_as_long_as_they_may_be_and_never_empty() {
+        assert_eq!(most_rows(256), 512);
+        assert_eq!(most_rows(8_192), 31);
+        assert_eq!(most_rows(u32::MAX), 1);
     }
 }

@@ -33,6 +33,11 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    /// Number of the last frame on this ring.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Notes a frame; its number.
     pub(super) fn launch(&mut self, runs: Vec<Run>, history: bool, now: Duration) -> u64 {
         self.last += 1;
@@ -68,8 +73,13 @@ impl Flight {
         self.frames.retain(|frame| frame.runs.iter().any(&wanted));
     }
 
-    /// Forgets all, for a new ring.
+    /// Forgets all: the ring has fallen.
     pub(super) fn clear(&mut self) {
+        self.frames.clear();
+    }
+
+    /// Begins to count again, on a new ring.
+    pub(super) fn restart(&mut self) {
         self.frames.clear();
         self.last = 0;
     }

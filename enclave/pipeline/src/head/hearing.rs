@@ -12,32 +12,43 @@ use super::event::{Effect, Loss};
 use super::flight::Landing;
 use super::sequence::Sequence;
 use crate::message::{
-    Answer, Envelope, Epoch, Fault, FaultCode, Finish, Message, Part, Ready, Run, SequenceId, Targets,
+    Answer, Envelope, Epoch, Fault, FaultCode, Finish, MAX_PART_BYTES, Message, Part, Ready, Run, SequenceId,
+    Targets,
 };
-
-/// Bytes of a signed part.
-const MOST_PART: usize = 1_024;
 
 impl Head {
     /// A message came on the link of a stage.
     pub(super) fn hear(&mut self, stage: u16, envelope: Envelope, now: Duration, out: &mut Vec<Effect>) {
+        // Evidence is of a boot, not of a ring.
+        let message = match envelope.message {
+            Message::Evidence(piece) => {
+                let fresh = self.challenges.piece(stage, piece, out);
+                self.counts.stale += u64::from(!fresh);
+                return;
+            }
+            message => message,
+        };
         if !self.ring.hears(stage, envelope.ring) {
             self.counts.stale += 1;
             return;
         }
-        let heard = match envelope.message {
+        let fallen = self.ring.fallen() && matches!(message, Message::Answer(_) | Message::Fault(_));
+        // What a stage says of a ring that has fallen was true when it said so.
+        let heard = match message {
+            _ if fallen => Ok(false),
             Message::Ready(ready) => self.hear_ready(stage, ready, now),
+            Message::Pong { done, .. } if done > self.flight.last() => Err(Loss::Nonsense),
             Message::Pong { tick, done } => self.ring.hear_pong(stage, tick, done).map(|()| true),
             Message::Answer(answer) => self.hear_answer(stage, answer, now, out),
             Message::Part(part) => self.hear_part(stage, part, out),
             Message::Fault(fault) => self.hear_fault(stage, fault, now, out),
-            Message::Evidence(piece) => Ok(self.challenges.piece(stage, piece, out)),
             Message::Join(_)
             | Message::Open(_)
             | Message::Frame(_)
             | Message::Finish(_)
             | Message::Cancel { .. }
             | Message::Ping { .. }
+            | Message::Evidence(_)
             | Message::Challenge { .. } => Err(Loss::Nonsense),
         };
         match heard {
@@ -50,6 +61,7 @@ impl Head {
     fn hear_ready(&mut self, stage: u16, ready: Ready, now: Duration) -> Result<bool, Loss> {
         let fresh = self.ring.hear_ready(stage, ready, now, &self.terms)?;
         if fresh && self.ring.whole() {
+            self.flight.restart();
             self.pace.ring(self.ring.ready().map(|ready| ready.row_us));
         }
         Ok(fresh)
@@ -173,7 +185,7 @@ impl Head {
     }
 
     fn hear_part(&mut self, stage: u16, part: Part, out: &mut Vec<Effect>) -> Result<bool, Loss> {
-        if part.stage != stage || part.signed.is_empty() || part.signed.len() > MOST_PART {
+        if part.stage != stage || part.signed.is_empty() || part.signed.len() > MAX_PART_BYTES {
             return Err(Loss::Nonsense);
         }
         let id = part.sequence;

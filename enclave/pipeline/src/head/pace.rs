@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::latency::{self, Ring};
+use bastide_attestation::pipeline::latency::Ring;
+
 use super::terms::{HeadTimes, Speculation};
 
 /// Most tokens drafted at once.
@@ -167,19 +168,18 @@ impl Pace {
         })
     }
 
-    fn ring_now(&self) -> Ring {
+    fn ring_now(&self) -> (Ring, f64) {
         let row = self.row();
         let share = if self.rows.0 > 0.0 {
             self.rows.1 / self.rows.0
         } else {
             1.0
         };
-        Ring {
-            round_trip: self.round_trip().unwrap_or(self.supposed),
-            row,
-            slowest_row: row * share,
-            draft: self.draft.unwrap_or(0.0),
-        }
+        let draft = self.draft.unwrap_or(0.0);
+        let lap = self.round_trip().unwrap_or(self.supposed);
+        // The draft has a thread of its own: it goes on while stage 0 computes.
+        let step = draft.max(row * share);
+        (Ring::measured(lap, row, step, draft), step)
     }
 
     /// Frames that the ring holds: as many as its slowest stage can do in a
@@ -233,14 +233,14 @@ impl Pace {
     }
 
     fn measured(&self, active: usize) -> Mode {
-        let ring = self.ring_now();
-        let plain = latency::plain(&ring);
-        let k = latency::best_k(&ring, self.acceptance, MOST_K);
-        let synchronous = latency::synchronous(&ring, self.acceptance, k);
+        let (ring, step) = self.ring_now();
+        let plain = ring.plain();
+        let best = ring.best_k(u32::from(MOST_K), self.acceptance);
+        let synchronous = ring.synchronous(best, self.acceptance);
         // With several answers the bubble is theirs, not for guesses.
         if active * 2 <= self.stages.max(2) {
-            let window = self.window(&ring);
-            let pipelined = latency::pipelined(&ring, self.acceptance, window);
+            let window = self.window(ring.lap_s(), step);
+            let pipelined = ring.pipelined(u32::from(window), self.acceptance);
             if pipelined > synchronous.max(plain) * WORTH {
                 let depth = u16::try_from(self.frames().min(usize::from(MOST_DEPTH))).unwrap_or(1);
                 let k = window.div_ceil(depth).clamp(1, u16::from(MOST_K));
@@ -251,20 +251,21 @@ impl Pace {
             }
         }
         if synchronous > plain * WORTH {
-            return Mode::Synchronous { k: usize::from(k) };
+            return Mode::Synchronous {
+                k: usize::try_from(best).unwrap_or(1),
+            };
         }
         Mode::Plain
     }
 
     /// Drafted tokens worth having under way: what can be drafted in a round
     /// trip, as long as there is hope to reach them.
-    fn window(&self, ring: &Ring) -> u16 {
-        let token = ring.draft.max(ring.slowest_row);
-        let (mut window, mut hope, mut time) = (1, self.acceptance, token);
-        while window < 256 && hope > LEAST_HOPE && time < ring.round_trip {
+    fn window(&self, lap: f64, step: f64) -> u16 {
+        let (mut window, mut hope, mut time) = (1, self.acceptance, step);
+        while window < 256 && hope > LEAST_HOPE && time < lap {
             window += 1;
             hope *= self.acceptance;
-            time += token;
+            time += step;
         }
         window
     }

@@ -55,8 +55,8 @@ pub(super) struct Ring {
     join_after: Duration,
     /// What began the present repair.
     cause: Option<(u16, Loss)>,
-    /// A whole ring broke, and the head hasn't been told.
-    fallen: bool,
+    /// Whether the head was told that a whole ring broke.
+    told: bool,
     pub(super) lost: u64,
 }
 
@@ -88,7 +88,7 @@ impl Ring {
             attempts: 0,
             join_after: Duration::ZERO,
             cause: None,
-            fallen: false,
+            told: true,
             lost: 0,
         }
     }
@@ -106,6 +106,11 @@ impl Ring {
         matches!(self.state, State::Whole { .. })
     }
 
+    /// Whether the ring of the present number is over, and the next not begun.
+    pub(super) fn fallen(&self) -> bool {
+        matches!(self.state, State::Linking)
+    }
+
     /// Since when it isn't whole.
     pub(super) fn broken(&self) -> Option<Duration> {
         (!self.whole()).then_some(self.broken)
@@ -116,9 +121,10 @@ impl Ring {
         u16::try_from(self.members.len()).unwrap_or(u16::MAX)
     }
 
-    /// Stages that know the present ring.
-    pub(super) fn joined(&self) -> Vec<bool> {
-        self.members.iter().map(|member| member.joined).collect()
+    /// Which stages there are links to.
+    pub(super) fn links(&self) -> Vec<bool> {
+        let up = |member: &Member| matches!(member.link, Link::Up);
+        self.members.iter().map(up).collect()
     }
 
     /// What the stages are.
@@ -137,7 +143,7 @@ impl Ring {
 
     /// Whether a whole ring broke since the last call.
     pub(super) fn fell(&mut self) -> bool {
-        std::mem::take(&mut self.fallen)
+        !std::mem::replace(&mut self.told, true)
     }
 
     /// What began the present repair, or the last one.
@@ -243,7 +249,7 @@ impl Ring {
         }
         if self.whole() {
             self.broken = now;
-            self.fallen = true;
+            self.told = false;
             self.cause = None;
         }
         self.cause.get_or_insert((stage, why));

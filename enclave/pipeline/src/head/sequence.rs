@@ -10,28 +10,21 @@
 //! INVARIANT: `prompt ≤ committed ≤ tokens.len() ≤ limit`, and a row below
 //! `answered` is in the cache of every stage of the ring.
 
+mod guesses;
+mod receipt;
+
 use std::time::Duration;
 
 use bastide_attestation::Salt;
-use ring::digest::{Context, SHA256};
 use zeroize::Zeroizing;
 
-use super::draft::DraftTask;
-use super::event::{Finish, Loss, Record, Replan, Request};
+use super::event::{Finish, Loss, Replan, Request};
 use super::pace::Mode;
 use crate::message::{Epoch, Open, Run, Sampling, SequenceId, Target};
-use crate::stage::row_digest;
+use guesses::Asked;
 
 /// Re-plans that a receipt can tell of.
 const MOST_REPLANS: usize = 16;
-
-/// A draft that was asked for.
-struct Asked {
-    epoch: Epoch,
-    /// Tokens that it was given.
-    from: usize,
-    k: usize,
-}
 
 /// What targets came to.
 pub(super) struct Taken {
@@ -327,151 +320,6 @@ impl Sequence {
         let vain = self.flying > 0;
         self.cut();
         Some(vain)
-    }
-
-    /// How many tokens can be drafted until the end.
-    fn room(&self) -> usize {
-        match self.closed || self.finish.is_some() {
-            true => 0,
-            false => self.limit.saturating_sub(1).saturating_sub(self.tokens.len()),
-        }
-    }
-
-    /// What to ask of the draft, if anything.
-    pub(super) fn draft(&mut self, mode: Mode) -> Option<DraftTask> {
-        let k = mode.k().min(self.room());
-        if !self.opened
-            || self.asked.is_some()
-            || self.barren
-            || k == 0
-            || self.sent < self.prompt.saturating_sub(1)
-        {
-            return None;
-        }
-        let guessed = self.tokens.len() - self.committed;
-        let wanted = match mode {
-            Mode::Plain => false,
-            // While the prompt is under way, the draft reads it too.
-            Mode::Synchronous { .. } => {
-                guessed == 0 && self.history() == 0 && (self.flying == 0 || self.committed == self.prompt)
-            }
-            Mode::Pipelined { k, depth } => guessed + k <= k * depth,
-        };
-        if !wanted {
-            return None;
-        }
-        self.asked = Some(Asked {
-            epoch: self.epoch,
-            from: self.tokens.len(),
-            k,
-        });
-        Some(DraftTask {
-            sequence: self.id,
-            epoch: self.epoch,
-            tokens: self.tokens.clone(),
-            k,
-            sampling: self.sampling,
-        })
-    }
-
-    /// The draft answered: how many tokens came of it. `None` if it is too late.
-    pub(super) fn drafted(
-        &mut self,
-        epoch: Epoch,
-        ids: &[u32],
-        eos: &[u32],
-        vocabulary: u32,
-    ) -> Option<usize> {
-        let asked = self.asked.take_if(|asked| asked.epoch == epoch)?;
-        if asked.epoch != self.epoch || self.finish.is_some() {
-            return None;
-        }
-        let ids = ids.get(..asked.k).unwrap_or(ids);
-        // Meanwhile the free token of a verification may have come.
-        let overlap = self.tokens.len().checked_sub(asked.from)?;
-        let before = ids.get(..overlap).unwrap_or(ids);
-        if self.tokens.get(asked.from..asked.from + before.len()) != Some(before) {
-            return None;
-        }
-        let mut added = 0;
-        for id in ids.iter().skip(overlap).take(self.room()) {
-            if *id >= vocabulary {
-                break;
-            }
-            self.tokens.push(*id);
-            added += 1;
-            if eos.contains(id) {
-                self.closed = true;
-                break;
-            }
-        }
-        self.barren = added == 0 && overlap == 0;
-        self.drafted = self.drafted.saturating_add(narrow(added));
-        self.largest_k = self.largest_k.max(u8::try_from(added).unwrap_or(u8::MAX));
-        Some(added)
-    }
-
-    /// Final rows, once it is known that the answer ends and all were sent.
-    pub(super) fn finished(&self) -> Option<u32> {
-        let rows = self.committed.saturating_sub(1);
-        (self.opened && self.finish.is_some() && self.sent >= rows).then(|| narrow(rows))
-    }
-
-    /// A stage's part; whether it was expected.
-    pub(super) fn part(&mut self, stage: u16, epoch: Epoch, signed: Vec<u8>) -> bool {
-        match self.parts.get_mut(usize::from(stage)) {
-            Some(slot) if slot.is_none() && self.finishing.is_some() && epoch == self.epoch => {
-                *slot = Some(signed);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The first stage whose part is missing.
-    pub(super) fn unsigned(&self) -> Option<u16> {
-        let place = self.parts.iter().position(Option::is_none)?;
-        u16::try_from(place).ok()
-    }
-
-    /// What goes into the receipt, once it is complete.
-    pub(super) fn record(&mut self) -> Option<Record> {
-        let finish = self.finish?;
-        if self.flying > 0 || self.finishing.is_none() || self.unsigned().is_some() {
-            return None;
-        }
-        Some(Record {
-            finish,
-            prompt: narrow(self.prompt),
-            produced: narrow(self.committed - self.prompt),
-            rows: narrow(self.committed.saturating_sub(1)),
-            parts: std::mem::take(&mut self.parts).into_iter().flatten().collect(),
-            drafted: self.drafted,
-            accepted: self.accepted,
-            rounds: self.rounds,
-            largest_k: self.largest_k,
-            replans: std::mem::take(&mut self.replans),
-            emitted: self.digest(),
-        })
-    }
-
-    /// Digest of the produced tokens: `docs/spec/pipeline.md`, Receipts.
-    fn digest(&self) -> [u8; 32] {
-        let mut context = Context::new(&SHA256);
-        context.update(b"bastide-rows-v1\0");
-        context.update(self.salt.as_bytes());
-        let mut count = 0u64;
-        for (position, id) in (0u64..)
-            .zip(self.tokens.iter().take(self.committed))
-            .skip(self.prompt)
-        {
-            context.update(&row_digest(&self.salt, position, &id.to_le_bytes()));
-            count += 1;
-        }
-        context.update(&count.to_be_bytes());
-        let mut digest = [0; 32];
-        digest.copy_from_slice(context.finish().as_ref());
-        digest
     }
 
     /// Whether it was taken up again on another ring.

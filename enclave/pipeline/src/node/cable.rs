@@ -6,7 +6,7 @@
 
 use std::future::Future;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::transport::{Link, LinkClosed};
@@ -38,10 +38,12 @@ impl Drop for Cable {
     }
 }
 
-/// Runs a link until it ends, its queue's senders are gone, or `deliver` refuses.
+/// Runs a link until it ends, its queue's senders are gone, or `deliver` refuses;
+/// or, once `leaving` is true, until what is in the queue has gone out.
 pub(super) async fn run<D, F>(
     link: Link,
     mut outgoing: mpsc::Receiver<Envelope>,
+    mut leaving: watch::Receiver<bool>,
     bounds: Bounds,
     mut deliver: D,
 ) -> LinkClosed
@@ -75,7 +77,7 @@ where
         }
     };
     let write = async {
-        while let Some(envelope) = outgoing.recv().await {
+        while let Some(envelope) = next(&mut outgoing, &mut leaving).await {
             let mut bytes = match envelope.encode() {
                 Ok(bytes) => bytes,
                 // This end's own message: there is nothing to blame the peer for.
@@ -94,20 +96,42 @@ where
             }
         }
         LinkClosed {
-            code: "link.done",
+            code: DONE,
             why: Loss::Ended,
         }
     };
     tokio::pin!(read);
     tokio::select! {
         closed = &mut read => closed,
-        // A link that takes no more has ended: why, the receiving half knows.
-        closed = write => match tokio::time::timeout(LAST_WORDS, read).await {
-            Ok(known) if closed.code != "link.done" => known,
-            _ => closed,
-        },
+        closed = write => {
+            if closed.code == DONE {
+                return closed;
+            }
+            // A link that takes no more has ended: why, the receiving half knows.
+            tokio::time::timeout(LAST_WORDS, read).await.unwrap_or(closed)
+        }
     }
 }
 
+/// The next message to send. Once the enclave is leaving, only what waits already.
+async fn next(
+    outgoing: &mut mpsc::Receiver<Envelope>,
+    leaving: &mut watch::Receiver<bool>,
+) -> Option<Envelope> {
+    let left = async {
+        if leaving.wait_for(|leaving| *leaving).await.is_err() {
+            // Who could say so is gone.
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        envelope = outgoing.recv() => envelope,
+        () = left => None,
+    }
+}
+
+/// This end has sent all that it wanted to.
+const DONE: &str = "link.done";
 /// How long to wait for the reason of an end that sending has met.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);

@@ -435,6 +435,7 @@ impl HeadTask {
         self.latest += 1;
         let number = self.latest;
         let (outgoing, to_send) = mpsc::channel(OUTGOING);
+        let stays = watch::channel(false).1;
         let (connector, reports, bounds) = (self.connector.clone(), self.reports.clone(), self.bounds);
         let task = tokio::spawn(async move {
             let report = |report| Reported {
@@ -452,7 +453,7 @@ impl HeadTask {
                         let (reports, message) = (reports.clone(), report(Report::Message(envelope)));
                         async move { reports.send(message).await.map_err(|_| "pipeline.head_ended") }
                     };
-                    cable::run(link, to_send, bounds, deliver).await
+                    cable::run(link, to_send, stays, bounds, deliver).await
                 }
                 Err(closed) => closed,
             };

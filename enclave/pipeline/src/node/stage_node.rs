@@ -39,6 +39,8 @@ const OWN_FRAMES: usize = 1024;
 const TO_HEAD: usize = 64;
 /// Clients that are attested for at once. Others get no evidence of this stage.
 const ATTESTING: usize = 32;
+/// How long what waits for the head may take to go out at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Things for the node to do.
 const EVENTS: usize = 64;
 
@@ -73,6 +75,7 @@ pub struct StageNode {
     handshakes: Arc<Semaphore>,
     state: watch::Receiver<StageState>,
     sequences: watch::Receiver<usize>,
+    leaving: watch::Sender<bool>,
     supervisor: JoinHandle<()>,
 }
 
@@ -145,6 +148,7 @@ impl StageNode {
         let (orders, ordering) = mpsc::unbounded_channel();
         let (events, happening) = mpsc::channel(EVENTS);
         let (state, known) = watch::channel(StageState::default());
+        let (leaving, leaves) = watch::channel(false);
         let inbox = Inbox {
             control: quick,
             ring: ordered,
@@ -171,6 +175,7 @@ impl StageNode {
             before: None,
             next: None,
             state,
+            leaves,
         };
         let node = Self {
             connector,
@@ -178,6 +183,7 @@ impl StageNode {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             state: known,
             sequences: signals.sequences.subscribe(),
+            leaving,
             supervisor: tokio::spawn(supervisor.run(happening, ordering)),
         };
         Ok((node, inlet))
@@ -239,12 +245,18 @@ impl StageNode {
 
     /// Lets the answers in progress end, for at most `limit`, then ends all links.
     /// No new link is accepted meanwhile.
-    pub async fn shut_down(self, limit: Duration) {
+    pub async fn shut_down(&self, limit: Duration) {
         self.handshakes.close();
         let mut sequences = self.sequences.clone();
         let ended = sequences.wait_for(|held| *held == 0);
         // A head with more to ask joins another stage once this one is gone.
         drop(tokio::time::timeout(limit, ended).await);
+        // What was said to the head still goes out: parts of receipts.
+        self.leaving.send_replace(true);
+        let mut state = self.state.clone();
+        let left = state.wait_for(|state| !state.head);
+        drop(tokio::time::timeout(LAST_WORDS, left).await);
+        self.supervisor.abort();
     }
 }
 
@@ -364,6 +376,7 @@ struct Supervisor {
     before: Option<Cable>,
     next: Option<Next>,
     state: watch::Sender<StageState>,
+    leaves: watch::Receiver<bool>,
 }
 
 impl Supervisor {
@@ -448,9 +461,10 @@ impl Supervisor {
             link: number,
             ..self.inlet.clone()
         });
+        let leaves = self.leaves.clone();
         let (said, bounds, events) = (Arc::clone(&heard), self.links.bounds, self.events.clone());
         let task = tokio::spawn(async move {
-            let closed = cable::run(link, outgoing, bounds, |envelope| {
+            let closed = cable::run(link, outgoing, leaves, bounds, |envelope| {
                 *said.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                 let inlet = Arc::clone(&inlet);
                 async move { inlet.take(envelope).await }
@@ -466,11 +480,12 @@ impl Supervisor {
 
     fn take_before(&mut self, link: Link) {
         let number = self.number();
+        let leaves = self.leaves.clone();
         let (ring, bounds, events) = (self.inlet.ring.clone(), self.links.bounds, self.events.clone());
         let task = tokio::spawn(async move {
             // Nothing is sent on it; the queue is kept so that it stays open.
             let (_outgoing, nothing) = mpsc::channel(1);
-            let closed = cable::run(link, nothing, bounds, |envelope| {
+            let closed = cable::run(link, nothing, leaves, bounds, |envelope| {
                 let ring = ring.clone();
                 async move {
                     if !along_the_ring(&envelope.message) {
@@ -560,9 +575,12 @@ impl Supervisor {
         };
         let number = self.number();
         let (sender, outgoing) = mpsc::channel(OUTGOING);
+        let leaves = self.leaves.clone();
         let (bounds, events) = (self.links.bounds, self.events.clone());
         let task = tokio::spawn(async move {
-            let closed = cable::run(link, outgoing, bounds, |_| async { Err("pipeline.origin") });
+            let closed = cable::run(link, outgoing, leaves, bounds, |_| async {
+                Err("pipeline.origin")
+            });
             let closed = closed.await;
             drop(events.send(Event::Ended(number, closed)).await);
         });

@@ -87,19 +87,28 @@ pub struct Connector(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Attested(LinkEndpoint),
-    #[cfg(feature = "plain-transport")]
-    Plain {
-        stage: u16,
+    Attested {
+        /// Links with the next stage, and a head's with every stage.
+        connecting: LinkEndpoint,
+        /// Links of heads and of the stage before, and of nobody else.
+        accepting: LinkEndpoint,
     },
+    #[cfg(feature = "plain-transport")]
+    Plain { stage: u16 },
 }
 
 impl Connector {
-    /// Over attested links: who a peer may be, and what it must prove, is the
-    /// endpoint's to say.
+    /// Over attested links: what a peer at each stage must prove is the
+    /// endpoint's to say. Of its peers, the head and the stage before are let in.
     #[must_use]
-    pub const fn attested(endpoint: LinkEndpoint) -> Self {
-        Self(Kind::Attested(endpoint))
+    pub fn attested(endpoint: LinkEndpoint) -> Self {
+        let stages = endpoint.own().stage.checked_sub(1);
+        let let_in = stages.map_or(Vec::new(), |before| vec![0, before]);
+        let peers = endpoint.peers().only(&let_in);
+        Self(Kind::Attested {
+            accepting: endpoint.clone().with_peers(peers),
+            connecting: endpoint,
+        })
     }
 
     /// Over bare TCP, which proves nothing and hides nothing: for the benchmark
@@ -119,9 +128,9 @@ impl Connector {
         address: &str,
     ) -> Result<Link, LinkClosed> {
         match &self.0 {
-            Kind::Attested(endpoint) => {
+            Kind::Attested { connecting, .. } => {
                 let capabilities = vec![kind.capability().to_owned()];
-                let endpoint = endpoint.clone().with_capabilities(capabilities);
+                let endpoint = connecting.clone().with_capabilities(capabilities);
                 let link = endpoint.connect(stage, address).await?;
                 Ok(Link::attested(link, stage, kind))
             }
@@ -136,8 +145,8 @@ impl Connector {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         match &self.0 {
-            Kind::Attested(endpoint) => {
-                let link = endpoint.accept_over(stream).await?;
+            Kind::Attested { accepting, .. } => {
+                let link = accepting.accept_over(stream).await?;
                 let refused = LinkClosed {
                     code: "pipeline.link_kind",
                     why: Loss::Nonsense,

@@ -33,7 +33,7 @@ fn is_code(word: &str) -> bool {
 
 /// First components of codes that this program prints; names of files and of
 /// checks look the same.
-const FAMILIES: [&str; 21] = [
+const FAMILIES: [&str; 22] = [
     "api",
     "credential",
     "endorsements",
@@ -47,6 +47,7 @@ const FAMILIES: [&str; 21] = [
     "measure",
     "nvidia",
     "output",
+    "pipeline",
     "policy",
     "proxy",
     "receipt",
@@ -83,6 +84,7 @@ fn every_code_in_the_sources_is_known() {
         "../../attestation/attested-tls/src/sealed",
         "../../attestation/attested-tls/src/link",
         "../../attestation/src/link",
+        "../../attestation/src/pipeline",
         "../src/policy",
     ] {
         for path in sources(&root.join(folder)) {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use bastide_attestation::pipeline::{PipelineClaims, SignedPlan};
 use bastide_attestation::{
     Check, Decision, Evidence, Salt, StatementDigest, Status, UnixTime, Untrusted, Verdict, binding,
 };
@@ -20,7 +21,7 @@ use crate::receipt_source::{self, Found, Source};
 use crate::recorded::MAX_ENVELOPE_FILE_BYTES;
 use crate::tree::Tree;
 use crate::verdict_view::{self, Subject};
-use crate::{clock, exit, file, gate};
+use crate::{clock, exit, file, gate, pipeline};
 
 const SCHEMA: &str = "bastide.receipt-verdict/v1";
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -50,8 +51,11 @@ Examples:
       --salt \"$(cat salt.hex)\" --request request.body --response response.body
   bastide receipt verify ledger:last --policy ours.toml
   bastide receipt verify ledger:17 ledger:18 ledger:9f86d081884c7d65 --policy ours.toml
+  bastide receipt verify receipt.cose --plan plan.cose --owner owner.key.pub --policy ours.toml \\
+      --evidence head.cmw --evidence stage-1.cmw --evidence stage-2.cmw
 
 Without salt and bodies it is not checked what was asked and answered, and the output says so.
+A receipt of a pipeline needs the plan and evidence of every stage: all of it is judged as one.
 Several receipts are held against each other in the order given: their numbers must rise, and
 each must have the digest of the one before, if no number is between them.
 
@@ -60,9 +64,15 @@ struct VerifyArguments {
     /// Receipts: files as kept by `--save`, or `ledger:N`, `ledger:DIGEST`, `ledger:seq=N`, `ledger:last`
     #[arg(value_name = "RECEIPT", required = true)]
     receipts: Vec<Source>,
-    /// The evidence envelope kept with a receipt; may be repeated. Receipts out of the ledger have theirs there
+    /// The evidence envelope kept with a receipt; may be repeated, for a pipeline's stages, too. Receipts out of the ledger have theirs there
     #[arg(long, value_name = "FILE")]
     evidence: Vec<PathBuf>,
+    /// The signed plan of the pipeline that answered; may be repeated. The ledger keeps plans
+    #[arg(long, value_name = "FILE")]
+    plan: Vec<PathBuf>,
+    /// Accept plans of this owner alone: hex, or a file of keys; may be repeated
+    #[arg(long, value_name = "KEY|FILE")]
+    owner: Vec<String>,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Judge as of this time (RFC 3339) instead of now
@@ -111,13 +121,15 @@ fn show(arguments: &ShowArguments, console: &Console) -> Result<u8, Fault> {
                 "schema": "bastide.receipt/v1",
                 "verified": false,
                 "receipt": receipt_check::object(receipt),
+                "pipeline": receipt.claims().pipeline.as_ref().map(pipeline::receipt::claims_object),
             }))?;
             continue;
         }
-        let leaves = receipt_check::facts(receipt)
+        let mut leaves: Vec<Tree> = receipt_check::facts(receipt)
             .iter()
             .map(|(name, value)| Tree::leaf(format!("{name:<17}  {}", brief(value))))
             .collect();
+        leaves.extend(receipt.claims().pipeline.as_ref().map(pipeline::receipt::shown));
         let title = format!(
             "receipt   {}   its signature is by the key it names; whose key that is, `receipt verify` tells",
             console.out().warn("UNVERIFIED")
@@ -131,6 +143,7 @@ fn verify(arguments: &VerifyArguments, console: &Console) -> Result<u8, Fault> {
     let policy = policy_source::load(&arguments.policy)?;
     let found = receipt_source::read(&arguments.receipts, &arguments.ledger)?;
     let files = Envelopes::read(&arguments.evidence)?;
+    let plans = Plans::read(arguments)?;
     let body = |path: &Option<PathBuf>| match path {
         Some(path) => file::read(path, MAX_BODY_BYTES).map(Some),
         None => Ok(None),
@@ -168,6 +181,23 @@ fn verify(arguments: &VerifyArguments, console: &Console) -> Result<u8, Fault> {
             checks.extend(receipt_check::link(&one.receipt, before));
         }
         before = Some(&one.receipt);
+        let judged = match &one.receipt.claims().pipeline {
+            Some(claims) => {
+                let plan = plans.of(one, claims)?;
+                let mut kept = files.bytes.clone();
+                kept.extend(one.stages.iter().cloned());
+                let envelopes = pipeline::receipt::envelopes_of(claims, &kept);
+                let permitted = arguments.policy.allow_simulated;
+                let judged =
+                    pipeline::receipt::judge(&one.receipt, &plan, &envelopes, &verifier, at, permitted);
+                if let Some(judged) = &judged {
+                    checks.push(plans.owner_check(&plan));
+                    checks.extend(judged.all().filter(|check| check.status == Status::Fail).cloned());
+                }
+                judged.map(|judged| (plan, judged))
+            }
+            None => None,
+        };
         let outcome = Outcome::of(&verdict, &checks);
         if console.json() {
             console.object(&json!({
@@ -178,9 +208,14 @@ fn verify(arguments: &VerifyArguments, console: &Console) -> Result<u8, Fault> {
                 "checks": checks,
                 "receipt": receipt_check::object(&one.receipt),
                 "evidence": verdict,
+                "pipeline": judged.as_ref().map(|(plan, judged)| judged.object(plan)),
             }))?;
         } else {
-            console.data(&human(verdict, checks, &outcome, one, console))?;
+            let mut text = human(verdict, checks, &outcome, one, console);
+            if let Some((_, judged)) = &judged {
+                text.push_str(&judged.tree(console.verbose(), console.out()).render());
+            }
+            console.data(&text)?;
         }
         if worst == exit::ACCEPTED {
             worst = outcome.decision.exit_code();
@@ -211,30 +246,92 @@ fn judge(
     }
 }
 
+/// Plans that were named, and whose they must be.
+struct Plans {
+    named: Vec<SignedPlan>,
+    owners: Vec<[u8; 32]>,
+}
+
+impl Plans {
+    fn read(arguments: &VerifyArguments) -> Result<Self, Fault> {
+        Ok(Self {
+            named: arguments
+                .plan
+                .iter()
+                .map(|path| super::pipeline::read(path))
+                .collect::<Result<_, _>>()?,
+            owners: pipeline::owners(&arguments.owner)?,
+        })
+    }
+
+    /// The plan that a receipt names, or else the only one that was named, so
+    /// that the refusal says what doesn't fit.
+    fn of(&self, one: &Found, claims: &PipelineClaims) -> Result<SignedPlan, Fault> {
+        if let Some(plan) = self.named.iter().find(|plan| plan.digest() == claims.plan) {
+            return Ok(plan.clone());
+        }
+        if let Some(kept) = &one.plan {
+            return SignedPlan::verify(kept).map_err(|error| super::pipeline::unreadable(&error));
+        }
+        match self.named.as_slice() {
+            [only] => Ok(only.clone()),
+            _ => Err(Fault::usage(
+                "receipt.no_plan",
+                format!("there is no plan for `{}`, of digest {}", one.name, claims.plan),
+            )
+            .with_remedy("name the pipeline's signed plan: --plan FILE")),
+        }
+    }
+
+    fn owner_check(&self, plan: &SignedPlan) -> Check {
+        let owner = bastide_attestation::ed25519_thumbprint(plan.owner()).to_string();
+        let expected = "a plan that one of the owners named signed";
+        let check = pipeline::stages::check(
+            "receipt.plan_owner",
+            plan.owned_by(&self.owners).is_ok(),
+            expected,
+            owner,
+        );
+        if self.owners.is_empty() {
+            // The plan's own signature verified; whose it should be was not said.
+            return Check {
+                status: Status::Skip,
+                ..check
+            };
+        }
+        check
+    }
+}
+
 /// Envelopes that were named, by the statements in them.
-struct Envelopes(Vec<(StatementDigest, Untrusted<Evidence>)>);
+struct Envelopes {
+    read: Vec<(StatementDigest, Untrusted<Evidence>)>,
+    bytes: Vec<Vec<u8>>,
+}
 
 impl Envelopes {
     fn read(paths: &[PathBuf]) -> Result<Self, Fault> {
-        let mut all = Vec::new();
+        let (mut read, mut all) = (Vec::new(), Vec::new());
         for path in paths {
-            all.push(decode(&file::read(path, MAX_ENVELOPE_FILE_BYTES)?)?);
+            let bytes = file::read(path, MAX_ENVELOPE_FILE_BYTES)?;
+            read.push(decode(&bytes)?);
+            all.push(bytes);
         }
-        Ok(Self(all))
+        Ok(Self { read, bytes: all })
     }
 
     /// The evidence for a receipt: of its statement, or else the only one that
     /// was named, so that the refusal says what doesn't fit.
     fn of(&self, one: &Found) -> Result<Untrusted<Evidence>, Fault> {
         let wanted = one.receipt.claims().statement;
-        let named = self.0.iter().find(|(digest, _)| *digest == wanted);
+        let named = self.read.iter().find(|(digest, _)| *digest == wanted);
         if let Some((_, evidence)) = named {
             return Ok(evidence.clone());
         }
         if let Some(kept) = &one.evidence {
             return decode(kept).map(|(_, evidence)| evidence);
         }
-        match self.0.as_slice() {
+        match self.read.as_slice() {
             [(_, only)] => Ok(only.clone()),
             _ => Err(Fault::usage(
                 "receipt.no_evidence",

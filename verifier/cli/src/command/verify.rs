@@ -1,25 +1,26 @@
 //! `bastide verify`: connects to a node, has it prove itself, prints the
 //! verdict. It sends nothing but the challenge.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bastide_attestation::Verdict;
-use bastide_attested_tls::NodeAddress;
+use bastide_attested_tls::{AttestedConnection, NodeAddress};
 use clap::Args;
 
 use super::{block_on, explain};
-use crate::clock;
 use crate::console::Console;
 use crate::exit;
 use crate::fault::Fault;
 use crate::file::{self, Existing};
 use crate::gate::Gate;
 use crate::ledger::{LedgerArgs, Recorder};
+use crate::pipeline::stages::{self, Chain, Wanted};
 use crate::policy_source::{self, PolicyArgs};
 use crate::progress;
 use crate::result_signing::ResultArgs;
 use crate::verdict_view::{self, Subject};
+use crate::{clock, pipeline};
 
 /// Connect to a node and judge its evidence; sends no prompt
 #[derive(Debug, Args)]
@@ -29,6 +30,7 @@ Examples:
   bastide verify https://node.example:8443 --policy ours.toml --output json
   bastide verify https://node.example --save-evidence evidence.cmw --sign-result auditor.key
   bastide verify https://127.0.0.1:8443 --policy development --allow-simulated
+  bastide verify https://head.example --pipeline --owner owner.key.pub --policy ours.toml
 
 {}", exit::HELP))]
 pub(crate) struct Arguments {
@@ -37,7 +39,9 @@ pub(crate) struct Arguments {
     node: Option<NodeAddress>,
     #[command(flatten)]
     policy: PolicyArgs,
-    /// Keep the evidence envelope as it came, accepted or not
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Keep the evidence envelope as it came, accepted or not; with --pipeline also each stage's, and the plan, beside it
     #[arg(long, value_name = "FILE")]
     save_evidence: Option<PathBuf>,
     #[command(flatten)]
@@ -47,6 +51,24 @@ pub(crate) struct Arguments {
     /// Explain a code and connect to nobody
     #[arg(long, value_name = "CODE", conflicts_with_all = ["node", "sign_result", "save_evidence"])]
     explain: Option<String>,
+}
+
+/// Options for pipelines.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pipeline")]
+struct PipelineArgs {
+    /// The node is the head of a pipeline: judge every stage behind it, too
+    #[arg(long)]
+    pipeline: bool,
+    /// Accept only a plan that this owner signed: hex, or a file of keys; may be repeated
+    #[arg(long, value_name = "KEY|FILE", requires = "pipeline")]
+    owner: Vec<String>,
+    /// Accept only this signed plan
+    #[arg(long, value_name = "FILE", requires = "pipeline", conflicts_with = "owner")]
+    plan: Option<PathBuf>,
+    /// Hold each stage also to the policy that the plan has for it
+    #[arg(long, requires = "pipeline")]
+    plan_policies: bool,
 }
 
 /// Runs it.
@@ -62,43 +84,139 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     };
     let policy = policy_source::load(&arguments.policy)?;
     let signer = arguments.result.signer()?;
+    let wanted = arguments.wanted()?;
     let ledger = Recorder::start(&arguments.ledger, console);
     let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
     let started = Instant::now();
     let outcome = block_on(async {
         let what = format!("waiting for {node} to prove itself");
-        Ok(progress::shown(console, &what, gate.connect(node)).await)
-    })?;
+        let mut connected = progress::shown(console, &what, gate.connect(node)).await;
+        let chain = match (&mut connected, &wanted) {
+            (Ok(connection), Some(wanted)) => {
+                let what = format!("waiting for the stages behind {node}");
+                Some(progress::shown(console, &what, chain(&gate, connection, wanted)).await?)
+            }
+            _ => None,
+        };
+        Ok((connected, chain))
+    });
     ledger.finish();
-    let (verdict, evidence, exit) = match outcome {
+    let (connected, chain) = outcome?;
+    let (verdict, evidence, exit) = match connected {
         Ok(connection) => {
-            let verdict = connection.result().verdict.clone();
+            let verdict = Verdict::clone(&connection.result().verdict);
             (verdict, Some(connection.evidence().to_vec()), exit::ACCEPTED)
         }
         Err(refusal) => (*refusal.verdict, refusal.evidence, refusal.exit),
     };
-    show(&verdict, node, started, console)?;
+    let (verdict, exit) = match &chain {
+        Some(chain) => {
+            let verdict = chain.applied_to(verdict);
+            let exit = verdict.decision.exit_code();
+            (verdict, exit)
+        }
+        None => (verdict, exit),
+    };
+    show(&verdict, chain.as_ref(), node, started, console)?;
     if let Some(signer) = signer {
         signer.sign(&verdict, evidence.as_deref(), clock::now(), console)?;
     }
     match (&arguments.save_evidence, evidence) {
-        (Some(path), Some(evidence)) => file::write(path, &evidence, Existing::Replace)?,
+        (Some(path), Some(evidence)) => {
+            file::write(path, &evidence, Existing::Replace)?;
+            if let Some(chain) = &chain {
+                save(path, chain)?;
+            }
+        }
         (Some(_), None) => console.note("no evidence came; nothing was saved"),
         (None, _) => {}
     }
     Ok(exit)
 }
 
-fn show(verdict: &Verdict, node: &NodeAddress, started: Instant, console: &Console) -> Result<(), Fault> {
-    if console.json() {
-        return console.object(verdict);
+impl Arguments {
+    /// What is wanted of a pipeline; none if none is asked for.
+    fn wanted(&self) -> Result<Option<Wanted>, Fault> {
+        if !self.pipeline.pipeline {
+            return Ok(None);
+        }
+        Ok(Some(Wanted {
+            owners: pipeline::owners(&self.pipeline.owner)?,
+            plan: self
+                .pipeline
+                .plan
+                .as_deref()
+                .map(super::pipeline::read)
+                .transpose()?,
+            plan_policies: self.pipeline.plan_policies,
+            allow_simulated: self.policy.allow_simulated,
+        }))
     }
+}
+
+/// Asks an attested head for its stages, judges and keeps them.
+async fn chain(gate: &Gate, connection: &mut AttestedConnection, wanted: &Wanted) -> Result<Chain, Fault> {
+    let (nonce, answer) = stages::ask(connection).await?;
+    let chain = stages::judge(
+        &answer,
+        &nonce,
+        connection.result(),
+        gate.appraiser(),
+        wanted,
+        clock::now(),
+    )?;
+    gate.ledger().chain(connection.node(), &chain);
+    Ok(chain)
+}
+
+/// Keeps what the stages showed beside what the head did: `evidence.stage-1.cmw`
+/// and `evidence.plan.cose` beside `evidence.cmw`.
+fn save(path: &Path, chain: &Chain) -> Result<(), Fault> {
+    for (number, stage) in chain.stages.iter().enumerate() {
+        if let Some(envelope) = &stage.evidence {
+            let beside = path.with_extension(format!("stage-{number}.cmw"));
+            file::write(&beside, envelope, Existing::Replace)?;
+        }
+    }
+    file::write(
+        &path.with_extension("plan.cose"),
+        chain.plan.as_bytes(),
+        Existing::Replace,
+    )
+}
+
+fn show(
+    verdict: &Verdict,
+    chain: Option<&Chain>,
+    node: &NodeAddress,
+    started: Instant,
+    console: &Console,
+) -> Result<(), Fault> {
+    if console.json() {
+        let Some(chain) = chain else {
+            return console.object(verdict);
+        };
+        let mut object = serde_json::to_value(verdict).unwrap_or_default();
+        if let Some(members) = object.as_object_mut() {
+            members.insert("pipeline".to_owned(), chain.object());
+        }
+        return console.object(&object);
+    }
+    let name = node.to_string();
     let subject = Subject {
-        name: &node.to_string(),
+        name: &name,
         accepted: "VERIFIED",
         consequence: "nothing was sent",
         elapsed: Some(started.elapsed()),
         verbose: console.verbose(),
     };
-    console.data(&verdict_view::render(verdict, &subject, console.out()))
+    let mut verdict = verdict.clone();
+    // What the refusal quotes.
+    let failed = chain.and_then(Chain::failed).map(|(_, check)| check.clone());
+    verdict.checks.extend(failed);
+    let mut text = verdict_view::render(&verdict, &subject, console.out());
+    if let Some(chain) = chain {
+        text.push_str(&chain.tree(console.verbose(), console.out()).render());
+    }
+    console.data(&text)
 }

@@ -4,6 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bastide_attestation::pipeline::SignedPlan;
 use bastide_attestation::snp::SnpReport;
 use bastide_attestation::{
     Decision, Evidence, PlatformEvidence, Receipt, Salt, Verdict, binding, sha256, sha384,
@@ -24,6 +25,13 @@ pub(crate) enum Event {
         verdict: Box<Verdict>,
         /// The envelope as it came, if one did.
         evidence: Option<Vec<u8>>,
+    },
+    /// A pipeline's plan was seen.
+    Plan {
+        /// When, seconds since the Unix epoch.
+        at: u64,
+        /// The plan.
+        plan: Box<SignedPlan>,
     },
     /// An answer's receipt was verified.
     Receipt {
@@ -116,6 +124,11 @@ impl Entry {
             Self::Receipt(entry) => &entry.node,
         }
     }
+}
+
+/// How a stage of a pipeline is named in entries, by its head's address.
+pub(crate) fn stage_of(head: &str, number: usize) -> String {
+    format!("{head} stage {number}")
 }
 
 impl Kept {

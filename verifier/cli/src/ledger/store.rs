@@ -11,7 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bastide_attestation::{Decision, Verdict};
+use bastide_attestation::pipeline::{SignedPart, SignedPlan};
+use bastide_attestation::{Decision, PlanDigest, Verdict};
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _,
@@ -44,7 +45,15 @@ const STATEMENTS: Bytes = TableDefinition::new("statements");
 /// Entry of a receipt, by its digest.
 const RECEIPTS: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("receipts");
 
+/// Signed plans of pipelines by their digest. Ledgers that were begun before
+/// there were pipelines get it with the first.
+const PLANS: Bytes = TableDefinition::new("plans");
+/// When each plan was last seen or needed.
+const PLANS_SEEN: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("plans_seen");
+
 const SCHEMA: u64 = 1;
+/// Plans. One is at most 256 KiB.
+const MAX_PLANS: u64 = 1_000;
 const DAY: u64 = 24 * 60 * 60;
 /// Least time between two searches for what is over.
 const PRUNE: u64 = 60 * 60;
@@ -292,6 +301,11 @@ impl Store {
                 seen: transaction.open_table(SEEN)?,
                 verdicts: transaction.open_table(VERDICTS)?,
                 statements: transaction.open_table(STATEMENTS)?,
+                plans: match transaction.open_table(PLANS) {
+                    Ok(plans) => Some(plans),
+                    Err(redb::TableError::TableDoesNotExist(_)) => None,
+                    Err(error) => return Err(error.into()),
+                },
                 path: path.to_owned(),
                 _database: database,
             })

@@ -47,7 +47,7 @@ fn result() -> AttestationResult {
     let verdict =
         crate::gate::without_evidence(Decision::Accepted, "", String::new(), UnixTime::from_secs(0));
     AttestationResult {
-        verdict,
+        verdict: verdict.into(),
         statement: EpochStatement {
             boot_id: BootId::new([0; 16]),
             epoch: 0,

@@ -10,6 +10,7 @@ mod gpu_endorsements;
 mod inspect;
 mod ledger;
 mod measure;
+mod pipeline;
 mod policy;
 mod process;
 mod proxied;
@@ -23,3 +24,8 @@ mod signatures;
 #[path = "../../../measure/tests/support/ovmf.rs"]
 #[expect(dead_code, reason = "the tests of the reader change more of an image")]
 mod ovmf;
+
+/// Pipelines of simulated guests; shared with the tests of who judges them.
+#[path = "../support/pipeline.rs"]
+#[expect(dead_code, reason = "the tests of who judges them change more of a pipeline")]
+mod simulated_pipeline;

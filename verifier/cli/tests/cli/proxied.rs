@@ -104,7 +104,7 @@ async fn accept(listener: TcpListener, seen: Arc<Seen>) {
                     let body = request.into_body().collect().await?.to_bytes();
                     if path == ATTEST_PATH {
                         let nonce = AttestRequest::decode(&body).unwrap().nonce;
-                        let evidence = lane.attest(binding.binder(&nonce)).await.unwrap().evidence;
+                        let evidence = lane.attest(binding.binder(&nonce)).await.unwrap().evidence();
                         attested.store(true, Ordering::SeqCst);
                         seen.attested.fetch_add(1, Ordering::SeqCst);
                         let answer = Response::builder().header(CONTENT_TYPE, ENVELOPE_MEDIA_TYPE);

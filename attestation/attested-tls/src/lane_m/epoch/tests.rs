@@ -6,6 +6,7 @@ use bastide_attestation::{
 
 use super::*;
 use crate::lane_m::SessionKey;
+use crate::lane_m::recent::LastSent;
 
 fn sessions(count: usize) -> Vec<Leaf> {
     (0..count)
@@ -49,6 +50,18 @@ fn attestation() -> Attestation {
     }
 }
 
+fn report(statement: StatementBytes) -> Report {
+    let attestation = attestation();
+    Report {
+        digest: statement.digest(),
+        statement,
+        sent: LastSent::default().digests(&attestation.endorsements, None),
+        attestation,
+        gpu: None,
+        standing: STANDING,
+    }
+}
+
 #[test]
 fn every_session_proves_its_own_binder_in_a_padded_tree() {
     for (count, depth) in [
@@ -75,14 +88,12 @@ fn every_session_proves_its_own_binder_in_a_padded_tree() {
             (depth, 9, StatementDigest::new([6; 32]))
         );
         assert_eq!(stated.sealed_key, Some([8; 32]));
-        let granted: Vec<_> = batch
-            .signed(statement.clone(), attestation(), None, STANDING)
-            .collect();
+        let granted: Vec<_> = batch.signed(report(statement.clone())).collect();
         assert_eq!(granted.len(), count);
         let mut salts = Vec::new();
         for (granted, session) in granted.into_iter().zip(&leaves) {
             let attested = granted.redeem().unwrap();
-            let proof = &attested.evidence.proof;
+            let proof = &attested.evidence().proof;
             let own = leaf(session.kind, &proof.salt, &session.binder);
             assert_eq!(proof.verify(&own, stated.depth, &stated.root), Ok(()));
             assert_eq!(attested.statement_digest, statement.digest());
@@ -91,6 +102,33 @@ fn every_session_proves_its_own_binder_in_a_padded_tree() {
         salts.sort();
         salts.dedup();
         assert_eq!(salts.len(), count, "every leaf has a salt of its own");
+    }
+}
+
+/// The plain encoder writes an envelope whole, for one session.
+#[test]
+fn an_envelope_out_of_an_epoch_s_frame_is_what_the_plain_encoder_writes() {
+    for count in [1, 3, 20] {
+        let batch = Batch::new(&sessions(count)).unwrap();
+        let statement = batch.statement(
+            &facts(),
+            9,
+            StatementDigest::new([6; 32]),
+            &GpuSnapshot::default(),
+        );
+        for granted in batch.signed(report(statement)) {
+            let attested = granted.redeem().unwrap();
+            let (whole, short) = ([false; 2], [true, false]);
+            let length =
+                |[endorsements, gpu]: [bool; 2]| attested.envelope(Omission { endorsements, gpu }).len();
+            assert!(length(short) < length(whole));
+            for (endorsements, gpu) in [(false, false), (true, false), (false, true), (true, true)] {
+                let omitted = Omission { endorsements, gpu };
+                let plain = attested.evidence().encode_without(omitted);
+                assert_eq!(attested.envelope(omitted), plain);
+            }
+            assert_eq!(attested.evidence().statement, attested.statement());
+        }
     }
 }
 
@@ -105,13 +143,8 @@ fn another_sessions_proof_does_not_hold() {
         StatementDigest::new([0; 32]),
         &GpuSnapshot::default(),
     );
-    let first = batch
-        .signed(statement, attestation(), None, STANDING)
-        .next()
-        .unwrap()
-        .redeem()
-        .unwrap();
-    let proof = first.evidence.proof;
+    let first = batch.signed(report(statement)).next().unwrap().redeem().unwrap();
+    let proof = first.evidence().proof;
     let foreign = leaf(LeafType::ServerTls, &proof.salt, &leaves[1].binder);
     assert!(proof.verify(&foreign, 4, &root).is_err());
 }

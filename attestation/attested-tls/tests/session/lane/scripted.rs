@@ -101,7 +101,7 @@ pub(super) fn binder(number: u64) -> Binder {
 }
 
 pub(super) fn epoch_of(attested: &Attested) -> EpochStatement {
-    EpochStatement::decode(&attested.evidence.statement).unwrap()
+    EpochStatement::decode(attested.statement()).unwrap()
 }
 
 /// Waits for what another thread will make true.

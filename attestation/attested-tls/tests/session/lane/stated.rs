@@ -177,7 +177,7 @@ async fn the_log_has_every_statement_in_one_chain_and_says_which_no_report_came_
     assert_eq!(verified.changes().len(), 1);
     assert!(verified.changes()[0].model && !verified.changes()[0].session_key);
     assert_eq!(verified.head(), Some(&third.statement_digest));
-    let report = bastide_attestation::EpochLogEntry::report_digest(&first.evidence.platform);
+    let report = bastide_attestation::EpochLogEntry::report_digest(&first.evidence().platform);
     assert_eq!(page.entries[0].report, Some(report));
     let rest = lane.epochs(1, 2);
     assert_eq!(rest.entries, page.entries[1..3]);

@@ -11,6 +11,7 @@ pub(crate) struct View {
     pub(super) seen: ReadOnlyTable<&'static [u8], (u64, u64, bool)>,
     pub(super) verdicts: ReadOnlyTable<&'static [u8], &'static [u8]>,
     pub(super) statements: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    pub(super) plans: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     pub(super) path: std::path::PathBuf,
 }
 
@@ -70,6 +71,19 @@ impl View {
         guarded(&self.path, || {
             let key = self.statements.get(statement.as_slice())?;
             Ok(key.map(|key| hex::encode(key.value())))
+        })
+    }
+
+    /// The signed plan of a pipeline, by its digest.
+    ///
+    /// # Errors
+    /// [`Fault`] if it can't be read.
+    pub(crate) fn plan(&self, digest: &PlanDigest) -> Result<Option<Vec<u8>>, Fault> {
+        guarded(&self.path, || match &self.plans {
+            Some(plans) => Ok(plans
+                .get(digest.as_bytes().as_slice())?
+                .map(|plan| plan.value().to_vec())),
+            None => Ok(None),
         })
     }
 

@@ -11,6 +11,10 @@ pub(super) fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, 
             verdict,
             evidence,
         } => add_appraisal(transaction, *at, node, verdict, evidence.as_deref()),
+        Event::Plan { at, plan } => {
+            keep_plan(transaction, plan, *at)?;
+            Ok(*at)
+        }
         Event::Receipt {
             at,
             node,
@@ -18,6 +22,13 @@ pub(super) fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, 
             salt,
             attested,
         } => {
+            if let Some(pipeline) = &receipt.claims().pipeline {
+                let plan = pipeline.plan.as_bytes().as_slice();
+                let known = transaction.open_table(PLANS)?.get(plan)?.is_some();
+                if known {
+                    touch(&mut transaction.open_table(PLANS_SEEN)?, plan, *at)?;
+                }
+            }
             let statement = receipt.claims().statement;
             let vouched = transaction
                 .open_table(STATEMENTS)?
@@ -37,20 +48,35 @@ pub(super) fn add(transaction: &WriteTransaction, event: &Event) -> Result<u64, 
                 transaction.open_table(RECEIPTS)?.insert(digest.as_slice(), at)?;
             }
             // Evidence is kept as long as a receipt that needs it.
-            let key = transaction
-                .open_table(STATEMENTS)?
-                .get(statement.as_bytes().as_slice())?
-                .map(|key| key.value().to_vec());
-            if let Some(key) = key {
-                let mut seen = transaction.open_table(SEEN)?;
-                let before = seen.get(key.as_slice())?.map(|seen| seen.value());
-                if let Some((first, last, accepted)) = before {
-                    seen.insert(key.as_slice(), (first, last.max(*at), accepted))?;
+            keep_on(transaction, statement.as_bytes(), *at)?;
+            if let Some(pipeline) = &receipt.claims().pipeline {
+                for part in pipeline
+                    .parts
+                    .iter()
+                    .filter_map(|part| SignedPart::verify(part).ok())
+                {
+                    keep_on(transaction, part.claims().statement.as_bytes(), *at)?;
                 }
             }
             Ok(*at)
         }
     }
+}
+
+/// Notes that the evidence of a statement was needed, if there is any.
+fn keep_on(transaction: &WriteTransaction, statement: &[u8; 32], at: u64) -> Result<(), redb::Error> {
+    let key = transaction
+        .open_table(STATEMENTS)?
+        .get(statement.as_slice())?
+        .map(|key| key.value().to_vec());
+    if let Some(key) = key {
+        let mut seen = transaction.open_table(SEEN)?;
+        let before = seen.get(key.as_slice())?.map(|seen| seen.value());
+        if let Some((first, last, accepted)) = before {
+            seen.insert(key.as_slice(), (first, last.max(at), accepted))?;
+        }
+    }
+    Ok(())
 }
 
 fn add_appraisal(
@@ -86,6 +112,47 @@ fn add_appraisal(
     });
     number(transaction, &entry)?;
     Ok(at)
+}
+
+/// Keeps a plan once; the one that nobody needed for longest makes room.
+fn keep_plan(transaction: &WriteTransaction, plan: &SignedPlan, at: u64) -> Result<(), redb::Error> {
+    let mut plans = transaction.open_table(PLANS)?;
+    let mut seen = transaction.open_table(PLANS_SEEN)?;
+    let digest = plan.digest();
+    let digest = digest.as_bytes().as_slice();
+    if plans.get(digest)?.is_none() {
+        if plans.len()? >= MAX_PLANS {
+            let mut oldest: Option<(u64, Vec<u8>)> = None;
+            for pair in seen.iter()? {
+                let (key, last) = pair?;
+                if oldest.as_ref().is_none_or(|(before, _)| last.value() < *before) {
+                    oldest = Some((last.value(), key.value().to_vec()));
+                }
+            }
+            if let Some((_, key)) = oldest {
+                seen.remove(key.as_slice())?;
+                plans.remove(key.as_slice())?;
+            }
+        }
+        plans.insert(digest, plan.as_bytes())?;
+    }
+    touch(&mut seen, digest, at)
+}
+
+fn prune_plans(transaction: &WriteTransaction, oldest: u64) -> Result<(), redb::Error> {
+    let mut gone = Vec::new();
+    transaction.open_table(PLANS_SEEN)?.retain(|key, last| {
+        let stays = last >= oldest;
+        if !stays {
+            gone.push(key.to_vec());
+        }
+        stays
+    })?;
+    let mut plans = transaction.open_table(PLANS)?;
+    for key in &gone {
+        plans.remove(key.as_slice())?;
+    }
+    Ok(())
 }
 
 fn touch(table: &mut Table<'_, &'static [u8], u64>, key: &[u8], at: u64) -> Result<(), redb::Error> {
@@ -152,6 +219,7 @@ pub(super) fn prune(transaction: &WriteTransaction, now: u64, bounds: Bounds) ->
     meta.insert("pruned", now)?;
     let mut oldest = now.saturating_sub(bounds.days.saturating_mul(DAY));
     prune_entries(transaction, oldest, bounds.entries)?;
+    prune_plans(transaction, oldest)?;
     if envelopes > bounds.envelopes {
         oldest = oldest.max(age_of_excess(transaction, bounds.envelopes)?);
     }

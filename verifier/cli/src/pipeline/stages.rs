@@ -1,0 +1,502 @@
+//! Every stage behind a head: their evidence is asked for with a nonce of our
+//! own, and each is appraised by our own policy. The head carries the
+//! envelopes; that the stages are genuine doesn't rest on its word.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bastide_attestation::binding::{LeafType, stage_binder};
+use bastide_attestation::pipeline::{
+    LayerRange, MAX_PIPELINE_ANSWER_BYTES, PIPELINE_PATH, PipelineAnswer, PipelineRequest, SignedPlan,
+};
+use bastide_attestation::{
+    Appraiser, AttestationResult, Basis, Check, Decision, EpochStatement, Evidence, Nonce,
+    REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, Status, UnixTime, Verdict,
+};
+use bastide_attested_tls::AttestedConnection;
+use bastide_verifier::{Policy, Verifier};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde_json::{Value, json};
+
+use crate::fault::{Fault, with_causes};
+use crate::gate;
+use crate::paint::Paint;
+use crate::pipeline::view;
+use crate::tree::Tree;
+use crate::verdict_view;
+
+/// How long a head may take to have all its stages attest themselves.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the person wants to be true of a pipeline besides its evidence.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Owners whose plans count; any if empty.
+    pub(crate) owners: Vec<[u8; 32]>,
+    /// Exactly this plan.
+    pub(crate) plan: Option<SignedPlan>,
+    /// Hold each stage also to the policy that the plan has for it.
+    pub(crate) plan_policies: bool,
+    /// Whether simulated hardware may pass.
+    pub(crate) allow_simulated: bool,
+}
+
+/// One stage, judged.
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    /// Its layers.
+    pub(crate) layers: LayerRange,
+    /// What its evidence came to; none if none came.
+    pub(crate) verdict: Option<Verdict>,
+    /// What is asked of it as a stage, beside its evidence.
+    pub(crate) checks: Vec<Check>,
+    /// The envelope as it came.
+    pub(crate) evidence: Option<Vec<u8>>,
+    /// What its accepted evidence established.
+    pub(crate) attested: Option<(EpochStatement, StatementDigest)>,
+}
+
+/// A head's whole pipeline, judged.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    /// The plan that the head says it follows; its signature verified.
+    pub(crate) plan: SignedPlan,
+    /// Checks of the whole.
+    pub(crate) checks: Vec<Check>,
+    /// The stages of the plan, from 0 on.
+    pub(crate) stages: Vec<Stage>,
+}
+
+/// Asks a head for its plan and every stage's evidence.
+///
+/// # Errors
+/// [`Fault`]: a rejection if it has no pipeline, or answers anything else than
+/// the document says; unavailable if it doesn't answer.
+pub(crate) async fn ask(connection: &mut AttestedConnection) -> Result<(Nonce, PipelineAnswer), Fault> {
+    let (nonce, request) = challenge()?;
+    let answer = tokio::time::timeout(PATIENCE, async {
+        let response = connection
+            .send(request)
+            .await
+            .map_err(|error| unavailable(error.code(), with_causes(&error)))?;
+        read(response).await
+    })
+    .await
+    .map_err(|_| {
+        unavailable(
+            "pipeline.timeout",
+            format!("no answer within {} s", PATIENCE.as_secs()),
+        )
+    })??;
+    Ok((nonce, answer))
+}
+
+/// A fresh challenge, and the request that carries it.
+///
+/// # Errors
+/// [`Fault`] if this machine gives no random numbers.
+pub(crate) fn challenge() -> Result<(Nonce, Request<Full<Bytes>>), Fault> {
+    let mut nonce = [0; Nonce::LEN];
+    SystemRandom::new()
+        .fill(&mut nonce)
+        .map_err(|_| Fault::internal("this machine gives no random numbers"))?;
+    let nonce = Nonce::new(nonce);
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(PIPELINE_PATH)
+        .header(CONTENT_TYPE, REQUEST_MEDIA_TYPE)
+        .body(Full::new(Bytes::from(PipelineRequest { nonce }.encode())))
+        .map_err(|error| Fault::internal(format!("no request: {error}")))?;
+    Ok((nonce, request))
+}
+
+fn unavailable(code: &'static str, what: String) -> Fault {
+    Fault::unavailable(
+        code,
+        format!("the node did not say what stands behind it: {what}"),
+    )
+    .with_remedy("try again; if it stays so, ask whoever runs the node")
+}
+
+/// Reads a head's answer.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn read(response: Response<Incoming>) -> Result<PipelineAnswer, Fault> {
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            return Err(Fault::rejected(
+                "pipeline.none",
+                "the node is attested and is no head of a pipeline: it computes the whole model itself",
+            )
+            .with_remedy("leave out --pipeline, or name the pipeline's head"));
+        }
+        other => {
+            return Err(unavailable(
+                "pipeline.unavailable",
+                format!("it answered {}", other.as_u16()),
+            ));
+        }
+    }
+    let body = Limited::new(response.into_body(), MAX_PIPELINE_ANSWER_BYTES)
+        .collect()
+        .await
+        .map_err(|error| unavailable("pipeline.unavailable", error.to_string()))?;
+    PipelineAnswer::decode(&body.to_bytes()).map_err(|error| {
+        Fault::malformed(
+            "pipeline.malformed",
+            format!("the head's answer: {}", with_causes(&error)),
+        )
+    })
+}
+
+/// Judges a head's answer. `head` is what the head's own session established.
+///
+/// # Errors
+/// [`Fault`] if the plan isn't one. Whatever else is wrong is a check that failed.
+pub(crate) fn judge(
+    answer: &PipelineAnswer,
+    nonce: &Nonce,
+    head: &AttestationResult,
+    appraiser: &dyn Appraiser,
+    wanted: &Wanted,
+    now: UnixTime,
+) -> Result<Chain, Fault> {
+    let signed =
+        SignedPlan::verify(&answer.plan).map_err(|error| crate::command::pipeline::unreadable(&error))?;
+    let mut stages = Vec::new();
+    for (at, (number, plan)) in (0..).zip(signed.plan().stages()).enumerate() {
+        let envelope = answer.stages.get(at).cloned().flatten();
+        let mut stage = Stage {
+            layers: plan.layers,
+            verdict: None,
+            checks: Vec::new(),
+            evidence: envelope,
+            attested: None,
+        };
+        stage.appraise(&signed, number, nonce, appraiser, wanted, now);
+        stages.push(stage);
+    }
+    let checks = whole(&signed, answer, head, &stages, wanted);
+    Ok(Chain {
+        plan: signed,
+        checks,
+        stages,
+    })
+}
+
+impl Stage {
+    fn appraise(
+        &mut self,
+        signed: &SignedPlan,
+        number: u16,
+        nonce: &Nonce,
+        appraiser: &dyn Appraiser,
+        wanted: &Wanted,
+        now: UnixTime,
+    ) {
+        let came = self.evidence.as_ref().map_or_else(
+            || "none: it gave none, or the head kept it back".to_owned(),
+            |envelope| format!("{} bytes", envelope.len()),
+        );
+        self.checks.push(check(
+            "pipeline.stage_evidence",
+            self.evidence.is_some(),
+            "an evidence envelope for our nonce",
+            came,
+        ));
+        let (Some(envelope), Some(context)) = (&self.evidence, signed.plan().context(number)) else {
+            return;
+        };
+        let evidence = match Evidence::decode(envelope) {
+            Ok(evidence) => evidence,
+            Err(error) => {
+                self.verdict = Some(gate::without_evidence(
+                    Decision::Malformed,
+                    "evidence.malformed",
+                    with_causes(&error),
+                    now,
+                ));
+                self.accepted(Some("evidence.malformed"));
+                return;
+            }
+        };
+        let expected = SessionExpectation {
+            binder: stage_binder(nonce, &signed.digest(), &context.digest()),
+            leaf: LeafType::Stage,
+        };
+        let result = match appraiser.appraise(&evidence, &expected, now) {
+            Ok(result) => result,
+            Err(verdict) => {
+                self.accepted(verdict.code.or(Some("unaccepted")));
+                self.verdict = Some(*verdict);
+                return;
+            }
+        };
+        self.accepted(None);
+        self.checks.push(check(
+            "pipeline.stage_model",
+            result.statement.model == signed.plan().model(),
+            signed.plan().model().to_string(),
+            result.statement.model.to_string(),
+        ));
+        if wanted.plan_policies {
+            let policy = signed.plan().policy_of(number).unwrap_or_default();
+            self.checks
+                .push(by_the_plan(policy, &evidence, &expected, wanted, now));
+        }
+        self.verdict = Some(result.verdict.into_verdict());
+        self.attested = Some((result.statement, result.statement_digest));
+    }
+
+    fn accepted(&mut self, refused: Option<&'static str>) {
+        self.checks.push(check(
+            "pipeline.stage_refused",
+            refused.is_none(),
+            "evidence that your policy accepts",
+            refused.unwrap_or("accepted"),
+        ));
+    }
+
+    fn report_id(&self) -> Option<&str> {
+        let facts = self.verdict.as_ref()?.snp.as_ref()?;
+        let id = facts.get("report_id")?;
+        // A guest that has no REPORT_ID is nobody in particular.
+        id.bytes().any(|digit| digit != b'0').then_some(id)
+    }
+}
+
+/// Whether a stage also meets the policy that the plan has for it.
+fn by_the_plan(
+    policy: &[u8],
+    evidence: &bastide_attestation::Untrusted<Evidence>,
+    expected: &SessionExpectation,
+    wanted: &Wanted,
+    now: UnixTime,
+) -> Check {
+    let id = "pipeline.stage_policy";
+    let says = "evidence that the plan's policy for this stage accepts";
+    let policy = match Policy::parse(policy) {
+        Ok(policy) => policy,
+        Err(error) => return check(id, false, says, with_causes(&error)),
+    };
+    let verdict = Appraiser::appraise(&Verifier::new(policy), evidence, expected, now)
+        .and_then(|result| gate::permit(result.verdict.into_verdict(), wanted.allow_simulated));
+    match verdict {
+        Ok(verdict) => check(id, true, says, format!("accepted by {}", verdict.policy)),
+        Err(verdict) => check(id, false, says, verdict.code.unwrap_or("unaccepted")),
+    }
+}
+
+fn whole(
+    signed: &SignedPlan,
+    answer: &PipelineAnswer,
+    head: &AttestationResult,
+    stages: &[Stage],
+    wanted: &Wanted,
+) -> Vec<Check> {
+    let plan = signed.plan();
+    let owner = bastide_attestation::ed25519_thumbprint(signed.owner()).to_string();
+    let mut checks = vec![match (&wanted.plan, wanted.owners.as_slice()) {
+        (Some(expected), _) => check(
+            "pipeline.plan_differs",
+            expected.digest() == signed.digest(),
+            expected.digest().to_string(),
+            signed.digest().to_string(),
+        ),
+        (None, []) => Check {
+            status: Status::Skip,
+            ..check(
+                "pipeline.owner",
+                false,
+                "the owner's signature",
+                format!("{owner}: name the owner with --owner, or the plan with --plan"),
+            )
+        },
+        (None, owners) => check(
+            "pipeline.owner",
+            signed.owned_by(owners).is_ok(),
+            "a plan that one of the owners named signed",
+            owner,
+        ),
+    }];
+    checks.push(check(
+        "pipeline.model",
+        plan.model() == head.statement.model,
+        head.statement.model.to_string(),
+        plan.model().to_string(),
+    ));
+    checks.push(check(
+        "pipeline.stages",
+        answer.stages.len() == plan.stages().len(),
+        format!("{} stages, as in the plan", plan.stages().len()),
+        answer.stages.len().to_string(),
+    ));
+    let ids: Vec<&str> = stages.iter().filter_map(Stage::report_id).collect();
+    let distinct: BTreeSet<&str> = ids.iter().copied().collect();
+    checks.push(check(
+        "pipeline.distinct",
+        distinct.len() == stages.len(),
+        "a guest of its own for each stage, by REPORT_ID",
+        format!("{} guest(s) for {} stage(s)", distinct.len(), stages.len()),
+    ));
+    let of_head = head.verdict.snp.as_ref().and_then(|facts| facts.get("report_id"));
+    let of_first = stages.first().and_then(Stage::report_id);
+    checks.push(check(
+        "pipeline.head",
+        of_first.is_some() && of_first == of_head.map(String::as_str),
+        of_head
+            .map_or("a REPORT_ID of the head", String::as_str)
+            .to_owned(),
+        of_first.unwrap_or("none of stage 0").to_owned(),
+    ));
+    checks
+}
+
+pub(crate) fn check(
+    id: &'static str,
+    holds: bool,
+    expected: impl Into<Cow<'static, str>>,
+    got: impl Into<Cow<'static, str>>,
+) -> Check {
+    Check {
+        id,
+        status: if holds { Status::Pass } else { Status::Fail },
+        expected: expected.into(),
+        got: got.into(),
+        basis: Basis::Derived,
+    }
+}
+
+impl Chain {
+    /// What is wrong, if something is: the first stage's failure, else the
+    /// whole's, since a missing stage is also why the whole doesn't fit.
+    pub(crate) fn failed(&self) -> Option<(Option<usize>, &Check)> {
+        let failed = |checks: &'_ [Check]| checks.iter().position(|check| check.status == Status::Fail);
+        let of_plan = self
+            .checks
+            .iter()
+            .find(|check| check.status == Status::Fail && check.id.starts_with("pipeline.plan"));
+        let of_owner = self
+            .checks
+            .iter()
+            .find(|check| check.status == Status::Fail && check.id == "pipeline.owner");
+        if let Some(check) = of_plan.or(of_owner) {
+            return Some((None, check));
+        }
+        for (number, stage) in self.stages.iter().enumerate() {
+            if let Some(check) = failed(&stage.checks).and_then(|at| stage.checks.get(at)) {
+                return Some((Some(number), check));
+            }
+        }
+        failed(&self.checks)
+            .and_then(|at| self.checks.get(at))
+            .map(|check| (None, check))
+    }
+
+    /// Whether simulated hardware is among the stages.
+    pub(crate) fn simulated(&self) -> bool {
+        self.stages
+            .iter()
+            .any(|stage| stage.verdict.as_ref().is_some_and(|verdict| verdict.simulated))
+    }
+
+    /// The verdict on a head, as it is with its pipeline: refused where a link
+    /// of the chain is.
+    pub(crate) fn applied_to(&self, mut verdict: Verdict) -> Verdict {
+        verdict.simulated |= self.simulated();
+        if let (Decision::Accepted, Some((stage, failed))) = (verdict.decision, self.failed()) {
+            verdict.decision = Decision::Rejected;
+            verdict.code = Some(failed.id);
+            verdict.reason = Some(match stage {
+                Some(number) => format!("stage {number}: expected {}, got {}", failed.expected, failed.got),
+                None => format!("expected {}, got {}", failed.expected, failed.got),
+            });
+        }
+        verdict
+    }
+
+    /// For JSON.
+    pub(crate) fn object(&self) -> Value {
+        let failed = self.failed();
+        let stages: Vec<Value> = self
+            .stages
+            .iter()
+            .enumerate()
+            .map(|(number, stage)| {
+                json!({
+                    "stage": number,
+                    "layers": [stage.layers.first(), stage.layers.end()],
+                    "checks": stage.checks,
+                    "verdict": stage.verdict,
+                })
+            })
+            .collect();
+        json!({
+            "verdict": if failed.is_none() { "accepted" } else { "rejected" },
+            "code": failed.map(|(_, check)| check.id),
+            "plan": view::object(&self.plan),
+            "checks": self.checks,
+            "stages": stages,
+        })
+    }
+
+    /// For people: the chain, one subtree for each stage.
+    pub(crate) fn tree(&self, verbose: bool, paint: Paint) -> Tree {
+        let word = match (self.failed(), self.simulated()) {
+            (Some(_), _) => paint.bad("REFUSED"),
+            (None, true) => paint.warn("SIMULATED"),
+            (None, false) => paint.good("VERIFIED"),
+        };
+        let title = format!(
+            "pipeline {}   {word}   {} stages, plan {}",
+            crate::escape::brief(&self.plan.plan().pipeline().to_string()),
+            self.stages.len(),
+            crate::escape::brief(&self.plan.digest().to_string()),
+        );
+        let mut under: Vec<Tree> = verdict_view::leaves(&self.checks, verbose, paint);
+        under.extend(
+            self.stages
+                .iter()
+                .enumerate()
+                .map(|(number, stage)| stage.tree(number, verbose, paint)),
+        );
+        Tree::new(title, under)
+    }
+}
+
+impl Stage {
+    fn tree(&self, number: usize, verbose: bool, paint: Paint) -> Tree {
+        let fails = self.checks.iter().any(|check| check.status == Status::Fail);
+        let simulated = self.verdict.as_ref().is_some_and(|verdict| verdict.simulated);
+        let word = match (fails, simulated) {
+            (true, _) => paint.bad("REFUSED"),
+            (false, true) => paint.warn("SIMULATED"),
+            (false, false) => paint.good("VERIFIED"),
+        };
+        let mut title = format!("stage {number}   layers {}   {word}", self.layers);
+        let mut under = verdict_view::leaves(&self.checks, verbose, paint);
+        if let Some(verdict) = &self.verdict {
+            title.push_str(&format!("   {}", verdict_view::tally(&verdict.checks)));
+            let fact = |name| verdict.snp.as_ref().and_then(|facts| facts.get(name));
+            for (name, label) in [("report_id", "REPORT_ID"), ("chip_id", "CHIP_ID")] {
+                if let Some(value) = fact(name) {
+                    under.push(Tree::leaf(format!("{label:<9}  {}", crate::escape::brief(value))));
+                }
+            }
+            if verbose || fails {
+                under.extend(verdict_view::branches(&verdict.checks, verbose, paint));
+            }
+        }
+        Tree::new(title, under)
+    }
+}
+
+#[cfg(test)]
+mod tests;
