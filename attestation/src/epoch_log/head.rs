@@ -131,7 +131,7 @@ impl LogHeadAnswer {
         let head = fields
             .record_if_present(LABEL, TYPE, EVIDENCE)?
             .ok_or(EvidenceError::Missing { part: LABEL })?;
-        let head = LogHead::from_bytes(&head).ok_or_else(|| CodecError::Value {
+        let head = LogHead::from_bytes(head).ok_or_else(|| CodecError::Value {
             key: LABEL.into(),
             expected: "a log head of 40 bytes",
         })?;
