@@ -71,6 +71,7 @@ async fn node_within(limits: Limits, gpus: Option<Gpus>) -> Arc<Node> {
         metrics_listen: free,
         engine_threads: NonZeroUsize::new(1),
         identity: None,
+        pipeline: None,
         limits,
     };
     let attester = Arc::new(Simulator::new(options).unwrap());
@@ -175,7 +176,7 @@ async fn nothing_of_the_api_is_answered_before_attestation() {
     }
     let metrics = node
         .metrics
-        .render(true, &node.lane.counters(), &Default::default());
+        .render(true, &node.lane.counters(), &Default::default(), None);
     assert!(metrics.contains("{outcome=\"not_attested\"} 1\n"), "{metrics}");
     let mut client = Plain::to(&session).await;
     for path in ["/livez", "/readyz"] {
@@ -286,7 +287,7 @@ async fn a_draining_enclave_refuses_and_closes() {
 fn refused(node: &Node, limit: &str, times: u32) {
     let text = node
         .metrics
-        .render(true, &node.lane.counters(), &Default::default());
+        .render(true, &node.lane.counters(), &Default::default(), None);
     let line = format!("bastide_enclave_refusals_total{{limit=\"{limit}\"}} {times}\n");
     assert!(text.contains(&line), "{line} in {text}");
 }
