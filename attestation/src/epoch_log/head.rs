@@ -131,7 +131,7 @@ impl LogHeadAnswer {
         let head = fields
             .record_if_present(LABEL, TYPE, EVIDENCE)?
             .ok_or(EvidenceError::Missing { part: LABEL })?;
-        let head = LogHead::from_bytes(&head).ok_or(CodecError::Value {
+        let head = LogHead::from_bytes(head).ok_or_else(|| CodecError::Value {
             key: LABEL.into(),
             expected: "a log head of 40 bytes",
         })?;
@@ -160,9 +160,9 @@ pub enum LogHeadError {
 impl LogHeadError {
     /// The stable dotted code.
     #[must_use]
-    pub fn code(&self) -> &str {
+    pub fn code(&self) -> &'static str {
         match self {
-            Self::Refused(verdict) => verdict.code.as_deref().unwrap_or("epochs.head"),
+            Self::Refused(verdict) => verdict.code.unwrap_or("epochs.head"),
             Self::Ahead { .. } => "epochs.head",
         }
     }

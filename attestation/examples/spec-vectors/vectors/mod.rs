@@ -11,6 +11,7 @@ mod exchange;
 mod known_answers;
 mod links;
 mod merkle;
+mod pipeline;
 mod receipt;
 mod statement;
 
@@ -32,6 +33,7 @@ pub(crate) fn files() -> Vec<(&'static str, Value)> {
         ("receipts.json", receipt::file()),
         ("epoch-log.json", epoch_log::file()),
         ("links.json", links::file()),
+        ("pipelines.json", pipeline::file()),
     ]
 }
 

@@ -35,7 +35,7 @@ impl Appraiser for InTree {
             } else {
                 Decision::Rejected
             },
-            code: included.is_err().then(|| "binding.inclusion".into()),
+            code: included.is_err().then_some("binding.inclusion"),
             reason: None,
             checks: Vec::new(),
             roots: Vec::new(),
@@ -57,7 +57,7 @@ impl Appraiser for InTree {
         Ok(AttestationResult {
             statement_digest: statement_digest(&evidence.statement),
             statement,
-            verdict,
+            verdict: verdict.into(),
         })
     }
 }
