@@ -35,7 +35,7 @@ impl Appraiser for InTree {
             } else {
                 Decision::Rejected
             },
-            code: included.is_err().then(|| "binding.inclusion"),
+            code: included.is_err().then_some("binding.inclusion"),
             reason: None,
             checks: Vec::new(),
             roots: Vec::new(),
