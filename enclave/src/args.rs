@@ -2,6 +2,7 @@
 //! opens nothing.
 
 mod admission;
+mod pipeline;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -13,6 +14,7 @@ use bastide_endorsements::kds::KdsAddress;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::admission::AdmissionArgs;
+pub use self::pipeline::{LayerRange, PipelineArgs, SpeculationChoice, StageAddress};
 use crate::server::{LONGEST_LEASE, Limits, MOST_TOKENS};
 
 const EXAMPLES: &str = "\
@@ -38,6 +40,14 @@ Examples:
   The digest that a policy pins, with its parts:
     bastide-enclave manifest --model /models/bastide-5m
 
+  The same for a pipeline: with its draft, and the digests of the layer ranges that a plan names:
+    bastide-enclave manifest --model /models/bastide-5m --draft /models/bastide-5m-draft --ranges 0-2,2-4,4-6
+
+  The last of two stages, and the head that clients talk to:
+    bastide-enclave serve --model /models/bastide-5m --pipeline plan.cose --stage 1 --links 0.0.0.0:4434
+    bastide-enclave serve --model /models/bastide-5m --pipeline plan.cose --stage 0 \
+        --draft /models/bastide-5m-draft --stage-address 1=10.0.0.7:4434 --listen tcp:0.0.0.0:4433
+
 Exit codes: 0 stopped when asked to, 1 cannot start or cannot attest any more, 2 wrong usage.
 One JSON line on stdout says when it is ready; logs are JSON lines on stderr and never hold content.";
 
@@ -61,6 +71,12 @@ pub enum Command {
         /// Directory with config.json, *.safetensors, tokenizer.json and chat_template.jinja.
         #[arg(long, value_name = "DIR")]
         model: PathBuf,
+        /// Draft model, where the manifest is a pipeline's that speculates.
+        #[arg(long, value_name = "DIR")]
+        draft: Option<PathBuf>,
+        /// Also the digests of the weights of these ranges of layers, FIRST-END, END not included.
+        #[arg(long, value_name = "FIRST-END", value_delimiter = ',')]
+        ranges: Vec<LayerRange>,
     },
 }
 
@@ -132,6 +148,9 @@ pub struct ServeArgs {
     /// Threads that one generation computes with; all of the machine's if left out.
     #[arg(long, value_name = "N")]
     pub engine_threads: Option<NonZeroUsize>,
+    /// Where it stands in a pipeline, if it is part of one.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
     /// Limits; each is part of the configuration digest in the evidence.
     #[command(flatten)]
     pub limits: LimitArgs,

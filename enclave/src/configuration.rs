@@ -16,13 +16,14 @@ const LABEL: &[u8] = b"bastide-enclave-configuration-v1\0";
 /// [`Limits`]' fields, bytes, counts or milliseconds; 16 the source of GPU evidence,
 /// and 17 the digest of the policy that judges it, null where there is no such source;
 /// 18 how long a session key signs, milliseconds; 19 the limits of admission, in the order of
-/// their fields.
+/// their fields; 20 digest of the plan and 21 the stage, where it is part of a pipeline.
 #[must_use]
 pub fn configuration_digest(
     limits: &Limits,
     attester: &str,
     listener: &str,
     gpus: Option<(&str, PolicyDigest)>,
+    place: Option<([u8; 32], u16)>,
 ) -> PolicyDigest {
     let Limits {
         body_bytes,
@@ -61,6 +62,11 @@ pub fn configuration_digest(
         .bytes_or_null(17, gpus.as_ref().map(|(_, policy)| policy.as_bytes().as_slice()))
         .uint(18, milliseconds(*session_key))
         .uints(19, &admission.numbers());
+    let map = match place {
+        // The plan has the policies and rules that this enclave holds its peers to.
+        Some((plan, stage)) => map.bytes(20, &plan).uint(21, u64::from(stage)),
+        None => map,
+    };
     PolicyDigest::new(sha256(&[LABEL, &map.encode()]))
 }
 
@@ -86,12 +92,15 @@ mod tests {
         let second = Duration::from_secs(1);
         let gpus = |source, policy| Some((source, PolicyDigest::new([policy; 32])));
         let mut digests = vec![
-            configuration_digest(&base, "simulator", "tcp", None),
-            configuration_digest(&base, "sev-guest", "tcp", None),
-            configuration_digest(&base, "simulator", "vsock", None),
-            configuration_digest(&base, "simulator", "tcp", gpus("nvml", 1)),
-            configuration_digest(&base, "simulator", "tcp", gpus("nvml", 2)),
-            configuration_digest(&base, "simulator", "tcp", gpus("simulated", 1)),
+            configuration_digest(&base, "simulator", "tcp", None, None),
+            configuration_digest(&base, "sev-guest", "tcp", None, None),
+            configuration_digest(&base, "simulator", "vsock", None, None),
+            configuration_digest(&base, "simulator", "tcp", gpus("nvml", 1), None),
+            configuration_digest(&base, "simulator", "tcp", gpus("nvml", 2), None),
+            configuration_digest(&base, "simulator", "tcp", gpus("simulated", 1), None),
+            configuration_digest(&base, "simulator", "tcp", None, Some(([1; 32], 0))),
+            configuration_digest(&base, "simulator", "tcp", None, Some(([1; 32], 1))),
+            configuration_digest(&base, "simulator", "tcp", None, Some(([2; 32], 0))),
         ];
         let changes: [fn(&mut Limits, Duration); 25] = [
             |limits, _| limits.body_bytes += 1,
@@ -123,10 +132,10 @@ mod tests {
         for change in changes {
             let mut limits = base.clone();
             change(&mut limits, second);
-            digests.push(configuration_digest(&limits, "simulator", "tcp", None));
+            digests.push(configuration_digest(&limits, "simulator", "tcp", None, None));
         }
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 31);
+        assert_eq!(digests.len(), 34);
     }
 }

@@ -10,6 +10,7 @@ use bastide_engine::LoadError;
 
 use crate::gpus::GpuFault;
 use crate::identity::NoRandomness;
+use crate::pipeline::PlaceError;
 
 const UNENDORSED: &str = "get this chip's VCEK or VLEK, its chain and CRL from the host or from AMD's key server, and give \
                           their files with `--vek`, `--chain` and `--crl`; or a directory of `bastide endorsements sync` \
@@ -69,6 +70,9 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// This enclave can't be the stage that it was started as.
+    #[error("this can't be a stage of that pipeline")]
+    Place(#[from] PlaceError),
     /// The TLS identity could not be made.
     #[error("the TLS identity can't be made")]
     Identity(#[from] IdentityError),
@@ -138,6 +142,7 @@ impl StartError {
             Self::Endorsements(_) => "start.endorsements",
             Self::Gpus(fault) => fault.code(),
             Self::GpuPolicy { .. } => "start.gpu_policy",
+            Self::Place(fault) => fault.code(),
             Self::Identity(_) => "start.identity",
             Self::TlsFile { .. } => "start.tls_file",
             Self::TlsIdentity { .. } => "start.tls_identity",
@@ -152,7 +157,7 @@ impl StartError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::NoSimulator | Self::Usage { .. } => 2,
+            Self::NoSimulator | Self::Usage { .. } | Self::Place(PlaceError::Flags(_)) => 2,
             _ => 1,
         }
     }
@@ -178,6 +183,13 @@ impl StartError {
                  are in this image, that `--rim-dir` has the manifests and answers for their firmware, and that \
                  `--gpu-policy` is for this machine; without GPUs say `--gpus none`",
             ),
+            Self::Place(PlaceError::Other { .. }) => Some(
+                "see which plan is meant: `bastide pipeline show` prints it, and `bastide-enclave manifest --ranges` what \
+                 is in a model's directory; stages of one plan have the same model and the same engine",
+            ),
+            Self::Place(PlaceError::Plan(_) | PlaceError::NoSuchStage { .. }) => {
+                Some("`bastide pipeline show` says what a file is, and which stages it has")
+            }
             Self::GpuPolicy { .. } => Some("`bastide policy lint` says what is wrong with a policy"),
             Self::Model { .. } => {
                 Some("copy the model directory again, whole, and compare it with its manifest.json")

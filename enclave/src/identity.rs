@@ -1,6 +1,8 @@
 //! What this boot is: a random id, the receipt key and the session key, made
 //! in memory and gone with the process. No key is ever written or printed.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use bastide_attestation::{BootId, KeyThumbprint, Salt, ed25519_thumbprint};
@@ -23,7 +25,7 @@ pub struct Boot {
     /// Random identity of this boot.
     pub id: BootId,
     /// Signs receipts.
-    pub receipts: ReceiptKey,
+    pub receipts: Arc<ReceiptKey>,
     /// Signs sessions of clients that have seen its public half in a report
     /// lately (lane K). The first one: it is replaced from time to time.
     pub session_key: SessionKey,
@@ -37,7 +39,7 @@ impl Boot {
     pub fn generate() -> Result<Self, NoRandomness> {
         Ok(Self {
             id: BootId::new(random()?),
-            receipts: ReceiptKey::generate()?,
+            receipts: Arc::new(ReceiptKey::generate()?),
             session_key: SessionKey::generate()?,
         })
     }

@@ -3,6 +3,7 @@
 //! taken in turn, client by client. Text comes back through a bounded channel;
 //! when its receiver is gone, the generation stops.
 
+mod generation;
 mod queue;
 mod worker;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use bastide_attestation::FinishReason;
-use bastide_engine::Model;
+use bastide_attestation::pipeline::PipelineClaims;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -19,6 +20,8 @@ use self::queue::Queue;
 use crate::admission::Share;
 use crate::api::{ApiError, Message, Parameters, TokenLogprob};
 use crate::metrics::{Metrics, Refusal};
+
+pub(crate) use self::generation::Engine;
 
 /// Pieces that may wait for a slow client before its generation pauses.
 const PIECES: usize = 256;
@@ -54,6 +57,8 @@ pub(crate) enum Event {
     Ended {
         finish: FinishReason,
         completion_tokens: u64,
+        /// What the receipt says of the pipeline, where one answered.
+        pipeline: Option<Box<PipelineClaims>>,
     },
 }
 
@@ -88,22 +93,22 @@ pub(crate) struct Inference {
 }
 
 impl Inference {
-    /// Starts `threads` threads on `model`, with room for `waiting` generations.
+    /// Starts `threads` threads on `engine`, with room for `waiting` generations.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub(crate) fn start(
-        model: &Arc<Model>,
+        engine: &Engine,
         threads: usize,
         waiting: usize,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(waiting, metrics.queued.clone()));
         for number in 0..threads {
-            let (model, queue, metrics) = (Arc::clone(model), Arc::clone(&queue), Arc::clone(metrics));
+            let (engine, queue, metrics) = (engine.clone(), Arc::clone(&queue), Arc::clone(metrics));
             thread::Builder::new()
                 .name(format!("generation-{number}"))
-                .spawn(move || worker::run(&model, &queue, &metrics))?;
+                .spawn(move || worker::run(&engine, &queue, &metrics))?;
         }
         Ok(Self {
             queue,

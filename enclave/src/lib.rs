@@ -10,6 +10,8 @@
 //! | `server` | connections, their states and deadlines, paths |
 //! | `api` | OpenAI's requests, answers and errors as data |
 //! | `inference`, `model` | generations on threads of their own |
+//! | `pipeline` | this enclave as one stage of a model that several compute |
+//! | `capacity` | what this machine can compute |
 //! | `gpus` | evidence of the machine's GPUs: at boot, every minute, after every change |
 //! | `identity`, `receipts` | this boot's keys; a signed receipt for every answer |
 //! | `sealed` | keys of sealed mode, and which requests came before |
@@ -30,6 +32,8 @@ pub mod admission;
 pub mod api;
 pub mod args;
 pub mod attesting;
+mod bounded_file;
+mod capacity;
 mod clock;
 pub mod configuration;
 pub mod drain;
@@ -42,6 +46,7 @@ mod inference;
 mod json;
 mod metrics;
 pub mod model;
+pub mod pipeline;
 pub mod ready;
 mod receipts;
 mod sealed;

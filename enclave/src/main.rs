@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bastide_enclave::args::{Cli, Command, ServeArgs};
+use bastide_enclave::args::{Cli, Command, LayerRange, ServeArgs};
 use bastide_enclave::attesting::Opened;
 use bastide_enclave::drain::Lifecycle;
 use bastide_enclave::error::StartError;
+use bastide_enclave::pipeline::PipelineSettings;
 use bastide_enclave::startup::{Enclave, Ended, Settings};
 use bastide_enclave::{Limits, attesting, hardening, model, telemetry, tls_files};
 use clap::Parser as _;
@@ -18,7 +19,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
-        Command::Manifest { model } => manifest(&model).map(|()| Ended::Drained),
+        Command::Manifest { model, draft, ranges } => {
+            manifest(&model, draft.as_deref(), ranges).map(|()| Ended::Drained)
+        }
         Command::Serve(args) => serve(&args),
     };
     match ended {
@@ -32,8 +35,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn manifest(dir: &Path) -> Result<(), StartError> {
-    let mut line = model::describe(&model::load(dir, None)?);
+fn manifest(dir: &Path, draft: Option<&Path>, ranges: Vec<LayerRange>) -> Result<(), StartError> {
+    let loaded = model::load(dir, None)?;
+    let draft = draft.map(|draft| model::load(draft, None)).transpose()?;
+    let ranges: Vec<_> = ranges.into_iter().map(|LayerRange(layers)| layers).collect();
+    let digests = model::range_digests(dir, &ranges)?;
+    let ranges: Vec<_> = ranges.into_iter().zip(digests).collect();
+    let mut line = model::describe(&loaded, draft.as_ref(), &ranges);
     line.push(b'\n');
     io::stdout().write_all(&line).map_err(|source| StartError::Ready {
         to: "stdout".to_owned(),
@@ -58,6 +66,7 @@ fn serve(args: &ServeArgs) -> Result<Ended, StartError> {
         metrics_listen: args.metrics_listen,
         engine_threads: args.engine_threads,
         identity,
+        pipeline: PipelineSettings::read(&args.pipeline)?,
         limits: Limits::from(&args.limits),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,10 +1,13 @@
 //! Counters for the operator, in the Prometheus text format. No label or value
 //! ever comes from a request: the only labels are outcomes and limits of fixed lists.
 
+mod pipeline;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bastide_attested_tls::LaneCounters;
+use bastide_pipeline::head::HeadStatus;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -12,6 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use self::pipeline::PipelineSeries;
 use crate::gpus::GpuCounters;
 
 /// Content type of the text format.
@@ -98,6 +102,7 @@ pub(crate) struct Metrics {
     ready: Gauge,
     attest: Attest,
     gpus: GpuSeries,
+    pipeline: PipelineSeries,
 }
 
 /// Mirrors of what the GPUs have done. All 0 where there are none.
@@ -138,6 +143,7 @@ impl Metrics {
             ready: Gauge::default(),
             attest: Attest::default(),
             gpus: GpuSeries::default(),
+            pipeline: PipelineSeries::default(),
         };
         for outcome in Outcome::ALL {
             // Creating it is enough for it to be listed with 0.
@@ -147,6 +153,7 @@ impl Metrics {
             drop(metrics.refusals.get_or_create(&RefusalLabel { limit }));
         }
         let registry = &mut metrics.registry;
+        metrics.pipeline.register(registry);
         for (name, help, counter) in [
             ("prompt_tokens", "Tokens read", &metrics.prompt_tokens),
             ("completion_tokens", "Tokens written", &metrics.completion_tokens),
@@ -248,8 +255,17 @@ impl Metrics {
         }
     }
 
-    /// The text format, with the lane's and the GPUs' counters as they are now.
-    pub(crate) fn render(&self, ready: bool, lane: &LaneCounters, gpus: &GpuCounters) -> String {
+    /// The text format, with the lane's, the GPUs' and the head's counters as they are now.
+    pub(crate) fn render(
+        &self,
+        ready: bool,
+        lane: &LaneCounters,
+        gpus: &GpuCounters,
+        head: Option<&HeadStatus>,
+    ) -> String {
+        if let Some(status) = head {
+            self.pipeline.set(status);
+        }
         self.ready.set(i64::from(ready));
         for (counter, value) in [
             (&self.attest.epochs, lane.epochs),
@@ -370,7 +386,7 @@ impl EncodeLabelValue for Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{GpuCounters, Metrics, Outcome, Refusal};
+    use super::{GpuCounters, HeadStatus, Metrics, Outcome, Refusal};
     use bastide_attested_tls::LaneCounters;
     use std::time::Duration;
 
@@ -394,7 +410,13 @@ mod tests {
             collection: Duration::from_millis(250),
             failures: 2,
         };
-        let text = metrics.render(true, &lane, &gpus);
+        let head = HeadStatus {
+            ring: 3,
+            whole: true,
+            acceptance: 0.5,
+            ..HeadStatus::default()
+        };
+        let text = metrics.render(true, &lane, &gpus, Some(&head));
         for line in [
             "bastide_enclave_requests_total{outcome=\"answered\"} 1",
             "bastide_enclave_requests_total{outcome=\"failed\"} 0",
@@ -412,6 +434,10 @@ mod tests {
             "bastide_enclave_gpu_collection_seconds 0.25",
             "bastide_enclave_gpu_failures_total 2",
             "bastide_enclave_completion_tokens_total 0",
+            "bastide_enclave_pipeline_whole 1",
+            "bastide_enclave_pipeline_ring 3",
+            "bastide_enclave_pipeline_acceptance 0.5",
+            "bastide_enclave_pipeline_replans_total 0",
         ] {
             assert!(text.lines().any(|got| got == line), "{line} in\n{text}");
         }

@@ -25,6 +25,12 @@ pub struct Ready {
     pub manifest: String,
     /// Whether evidence is simulated: then nothing is confidential.
     pub simulated: bool,
+    /// Its stage, where it is part of a pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u16>,
+    /// `IP:PORT` where other stages link in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<String>,
 }
 
 impl Ready {
@@ -42,6 +48,18 @@ impl Ready {
             model,
             manifest: manifest.to_string(),
             simulated,
+            stage: None,
+            links: None,
+        }
+    }
+
+    /// The same of a stage, and where others link in to it.
+    #[must_use]
+    pub(crate) fn of_stage(self, stage: u16, links: Option<String>) -> Self {
+        Self {
+            stage: Some(stage),
+            links,
+            ..self
         }
     }
 

@@ -1,8 +1,9 @@
 //! The chain of receipts of this boot: one for every answer, each with the
 //! digest of the one before. An answer without a receipt is never sent.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use bastide_attestation::pipeline::PipelineClaims;
 use bastide_attestation::{
     Commitment, FinishReason, ManifestDigest, Nonce, Receipt, ReceiptClaims, ReceiptError, StatementDigest,
     UnixTime,
@@ -27,12 +28,14 @@ pub(crate) struct Answer {
     pub(crate) sampling: [u8; 32],
     /// Prompt tokens and completion tokens.
     pub(crate) usage: [u64; 2],
+    /// What the stages of a pipeline signed, where one answered.
+    pub(crate) pipeline: Option<PipelineClaims>,
 }
 
 /// Signs receipts in sequence.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    key: ReceiptKey,
+    key: Arc<ReceiptKey>,
     model: ManifestDigest,
     chain: Mutex<Chain>,
 }
@@ -44,7 +47,7 @@ struct Chain {
 }
 
 impl Ledger {
-    pub(crate) const fn new(key: ReceiptKey, model: ManifestDigest) -> Self {
+    pub(crate) const fn new(key: Arc<ReceiptKey>, model: ManifestDigest) -> Self {
         Self {
             key,
             model,
@@ -75,7 +78,7 @@ impl Ledger {
             sampling: answer.sampling,
             usage: answer.usage,
             previous: chain.previous,
-            pipeline: None,
+            pipeline: answer.pipeline,
         };
         let receipt = Receipt::sign(claims, self.key.public(), |message| self.key.sign(message))?;
         *chain = Chain {
@@ -90,6 +93,8 @@ impl Ledger {
 mod tests {
     use super::{Answer, Ledger};
     use crate::identity::ReceiptKey;
+    use std::sync::Arc;
+
     use bastide_attestation::{
         Commitment, FinishReason, ManifestDigest, Nonce, Receipt, Salt, StatementDigest, UnixTime,
     };
@@ -98,7 +103,7 @@ mod tests {
     fn receipts_form_a_chain_signed_by_the_attested_key() {
         let key = ReceiptKey::generate().unwrap();
         let thumbprint = key.thumbprint();
-        let ledger = Ledger::new(key, ManifestDigest::new([7; 32]));
+        let ledger = Ledger::new(Arc::new(key), ManifestDigest::new([7; 32]));
         let salt = Salt::new([1; 32]);
         let answer = Answer {
             request: Commitment::request(&salt, b"request"),
@@ -108,6 +113,7 @@ mod tests {
             finish: FinishReason::Stop,
             sampling: [4; 32],
             usage: [5, 6],
+            pipeline: None,
         };
         let mut previous = [0; 32];
         for sequence in 0..3 {

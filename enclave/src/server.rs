@@ -12,6 +12,8 @@
 //! | `route` | paths and methods, and what needs a lease |
 //! | `attest` | evidence for this connection |
 //! | `epochs` | pages of the epoch log, evidence of its head |
+//! | `capacity` | what this machine can compute, for whoever plans a pipeline |
+//! | `pipeline` | evidence of every stage of the pipeline that this is the head of |
 //! | `chat` | a completion, whole or streamed, with its receipt |
 //! | `sealed` | evidence of the sealed-mode key; sealed requests and answers |
 //! | `body` | request bodies in, answers out |
@@ -20,6 +22,7 @@
 mod accept;
 mod attest;
 mod body;
+mod capacity;
 mod chat;
 mod connection;
 mod epochs;
@@ -27,6 +30,7 @@ mod frames;
 mod head;
 mod limits;
 mod monitor;
+mod pipeline;
 mod route;
 mod sealed;
 mod session;
@@ -35,13 +39,16 @@ use std::sync::Arc;
 
 use bastide_attestation::ManifestDigest;
 use bastide_attested_tls::{LaneM, ServerIdentity, Standing};
+use bastide_engine::Model;
 
 use crate::admission::Admission;
 use crate::api::ApiError;
+use crate::capacity::Capacity;
 use crate::drain::Lifecycle;
 use crate::gpus::{GpuState, Renewal};
 use crate::inference::Inference;
 use crate::metrics::Metrics;
+use crate::pipeline::HeadPart;
 use crate::receipts::Ledger;
 use crate::sealed::SealedMode;
 
@@ -77,7 +84,15 @@ pub(crate) struct Node {
     pub(crate) identity: ServerIdentity,
     pub(crate) lane: LaneM,
     pub(crate) model: ModelCard,
-    pub(crate) inference: Inference,
+    /// Computes answers; a stage behind a head has none.
+    pub(crate) inference: Option<Inference>,
+    /// The model as it is loaded here.
+    pub(crate) loaded: Arc<Model>,
+    pub(crate) capacity: Arc<Capacity>,
+    /// Where it is the head of a pipeline.
+    pub(crate) head: Option<Arc<HeadPart>>,
+    /// Where it is another stage of one: its number.
+    pub(crate) stage: Option<u16>,
     pub(crate) ledger: Ledger,
     pub(crate) sealed: SealedMode,
     pub(crate) metrics: Arc<Metrics>,
@@ -134,6 +149,11 @@ impl Node {
         } else {
             Err(ApiError::AttestationRequired)
         }
+    }
+
+    /// Its stage, for errors.
+    pub(crate) fn stage(&self) -> u16 {
+        self.stage.unwrap_or_default()
     }
 
     /// Whether a prompt may be sent here.

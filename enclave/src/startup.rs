@@ -3,19 +3,21 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attestation::{Attester, AttesterError, Binder, BootId, GpuAttester};
+use bastide_attestation::{Attester, AttesterError, Binder, BootId, GpuAttester, StatementDigest};
 use bastide_attested_tls::{
     EnclaveFacts, LaneError, LaneHealth, LaneLimits, LaneM, ServerIdentity, SessionKey,
 };
+use bastide_engine::Model;
 use tokio::net::TcpListener;
 use tokio::time::{interval, interval_at, sleep, timeout};
 
 use crate::admission::Admission;
 use crate::args::ListenAddress;
+use crate::capacity::Capacity;
 use crate::clock;
 use crate::configuration::configuration_digest;
 use crate::drain::Lifecycle;
@@ -23,9 +25,10 @@ use crate::endorsing::Endorser;
 use crate::error::StartError;
 use crate::gpus::{GpuState, Gpus};
 use crate::identity::{Boot, random};
-use crate::inference::Inference;
+use crate::inference::{Engine, Inference};
 use crate::metrics::Metrics;
 use crate::model;
+use crate::pipeline::{Member, PipelineSettings, Place};
 use crate::ready::Ready;
 use crate::receipts::Ledger;
 use crate::sealed::{ROTATION, SealedMode};
@@ -53,6 +56,8 @@ pub struct Settings {
     pub engine_threads: Option<NonZeroUsize>,
     /// Who it is on TLS; a new key and its own certificate if `None`.
     pub identity: Option<ServerIdentity>,
+    /// Its place in a pipeline, if it has one.
+    pub pipeline: Option<PipelineSettings>,
     /// Limits.
     pub limits: Limits,
 }
@@ -73,6 +78,7 @@ pub struct Enclave {
     listener: Listener,
     monitor: TcpListener,
     ready: Ready,
+    member: Option<Member>,
 }
 
 impl Enclave {
@@ -102,16 +108,19 @@ impl Enclave {
             metrics_listen,
             engine_threads,
             identity,
+            pipeline,
             limits,
         } = settings;
         let boot = Boot::generate()?;
         let gpu_configuration = gpus.as_ref().map(Gpus::configuration);
         let gpus = attest_gpus(gpus, boot.id).await?;
-        let model = tokio::task::spawn_blocking(move || model::load(&dir, engine_threads))
+        let place = pipeline.as_ref().map(Place::configured);
+        let loading = tokio::task::spawn_blocking(move || load(&dir, engine_threads, pipeline));
+        let (model, pipeline) = loading
             .await
             .map_err(|error| StartError::Runtime(error.into()))??;
-        let model = Arc::new(model);
-        let manifest = model::manifest(&model).digest();
+        let drafted_by = pipeline.as_ref().and_then(Place::draft_manifest);
+        let manifest = model::manifest(&model, drafted_by).digest();
         let attester_name = attester.name();
         let sealed = SealedMode::start()?;
         let facts = EnclaveFacts {
@@ -120,7 +129,13 @@ impl Enclave {
             receipt_key: boot.receipts.thumbprint(),
             sealed_key: sealed.current().map(|keys| keys.digest()),
             model: manifest,
-            configuration: configuration_digest(&limits, attester_name, listen.kind(), gpu_configuration),
+            configuration: configuration_digest(
+                &limits,
+                attester_name,
+                listen.kind(),
+                gpu_configuration,
+                place,
+            ),
             // There is no debug mode to be in: nothing shows more in any build.
             debug: false,
         };
@@ -138,9 +153,23 @@ impl Enclave {
             gpus.state.tell(lane.signal());
         }
         let identity = identity.map_or_else(ServerIdentity::generate, Ok)?;
-        attest_self(&lane, endorser.as_deref()).await?;
+        let first = attest_self(&lane, endorser.as_deref()).await?;
         let metrics = Arc::new(Metrics::new());
-        let inference = Inference::start(&model, limits.generations, limits.queue, &metrics)
+        let draft = pipeline.as_ref().and_then(|place| place.draft.clone());
+        let member = match pipeline {
+            None => None,
+            Some(place) => {
+                let sequences = limits.generations;
+                Some(Member::start(place, &model, &lane, &boot.receipts, first, sequences).await?)
+            }
+        };
+        let engine = match &member {
+            None => Some(Engine::Whole(Arc::clone(&model))),
+            Some(member) => member.head().map(|head| Engine::Piped(Arc::clone(&model), head)),
+        };
+        let inference = engine
+            .map(|engine| Inference::start(&engine, limits.generations, limits.queue, &metrics))
+            .transpose()
             .map_err(StartError::Threads)?;
         let listener = bind(listen).await?;
         let monitor = TcpListener::bind(metrics_listen)
@@ -159,9 +188,12 @@ impl Enclave {
             &manifest,
             simulated,
         );
+        let ready = match &member {
+            None => ready,
+            Some(member) => ready.of_stage(member.stage(), member.links()),
+        };
         let node = Node {
             admission: Admission::new(limits.admission.clone(), limits.connections, &metrics),
-            limits,
             identity,
             lane,
             model: ModelCard {
@@ -170,6 +202,11 @@ impl Enclave {
                 loaded: clock::now().as_secs(),
             },
             inference,
+            capacity: Arc::new(Capacity::new(limits.generations, draft)),
+            head: member.as_ref().and_then(Member::head),
+            stage: member.as_ref().map(Member::stage),
+            loaded: model,
+            limits,
             ledger: Ledger::new(boot.receipts, manifest),
             sealed,
             metrics,
@@ -192,6 +229,7 @@ impl Enclave {
             listener,
             monitor,
             ready,
+            member,
         })
     }
 
@@ -220,13 +258,25 @@ impl Enclave {
             node,
             listener,
             monitor: monitor_listener,
+            member,
             ..
         } = self;
         let monitor = tokio::spawn(monitor(Arc::clone(&node), monitor_listener));
         let watch = tokio::spawn(watch(Arc::clone(&node)));
         let sealed_keys = tokio::spawn(rotate_sealed_keys(Arc::clone(&node)));
         let rotation = tokio::spawn(rotate(node.lane.clone(), node.limits.session_key));
-        serve(Arc::clone(&node), listener).await;
+        let stage = member.and_then(Member::into_stage);
+        match &stage {
+            None => serve(Arc::clone(&node), listener).await,
+            // Links go on until draining starts, which ends both.
+            Some(stage) => tokio::select! {
+                () = serve(Arc::clone(&node), listener) => {}
+                () = stage.serve() => {}
+            },
+        }
+        if let Some(stage) = stage {
+            stage.shut_down(node.limits.drain).await;
+        }
         let finished = timeout(node.limits.drain, node.life.connections().wait()).await;
         ops!(
             INFO,
@@ -265,17 +315,36 @@ fn unattestable(node: &Node) -> Option<String> {
     }
 }
 
+/// Loads what this enclave computes: the whole model, or the layers of its stage
+/// of a pipeline, which is then held against the plan.
+fn load(
+    dir: &Path,
+    threads: Option<NonZeroUsize>,
+    pipeline: Option<PipelineSettings>,
+) -> Result<(Arc<Model>, Option<Place>), StartError> {
+    let Some(settings) = pipeline else {
+        return model::load(dir, threads).map(|model| (Arc::new(model), None));
+    };
+    let layers = settings.own()?.layers;
+    let layers = usize::from(layers.first())..usize::from(layers.end());
+    let model = model::load_layers(dir, threads, Some(layers))?;
+    let place = Place::take(settings, &model, threads)?;
+    Ok((Arc::new(model), Some(place)))
+}
+
 /// Shows that evidence can be made before anybody asks for it.
-async fn attest_self(lane: &LaneM, endorser: Option<&Endorser>) -> Result<(), StartError> {
+async fn attest_self(lane: &LaneM, endorser: Option<&Endorser>) -> Result<StatementDigest, StartError> {
     let first = lane.attest(Binder::new(random()?)).await;
     let error = match (first, endorser) {
-        (Ok(_), _) => return Ok(()),
+        (Ok(attested), _) => return Ok(attested.statement_digest),
         (Err(error), None) => error,
         (Err(error), Some(endorser)) => {
             let unendorsed = matches!(&error, LaneError::Attester(AttesterError::Unendorsed { .. }));
             if unendorsed && endorser.arrival().await {
                 let again = lane.attest(Binder::new(random()?)).await;
-                return again.map(drop).map_err(StartError::SelfAttestation);
+                return again
+                    .map(|attested| attested.statement_digest)
+                    .map_err(StartError::SelfAttestation);
             }
             error
         }

@@ -1,8 +1,7 @@
 //! The files of `--tls-certificate` and `--tls-key`: read once, before anything
 //! is asked of the hardware. The key's bytes are wiped and never shown.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use bastide_attested_tls::ServerIdentity;
 use zeroize::Zeroizing;
 
 use crate::args::ServeArgs;
+use crate::bounded_file;
 use crate::clock;
 use crate::error::StartError;
 use crate::telemetry::ops;
@@ -49,50 +49,8 @@ pub fn open(args: &ServeArgs) -> Result<Option<ServerIdentity>, StartError> {
 
 /// The whole file, in memory that is wiped and never moved.
 fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, StartError> {
-    bounded(file).map_err(|source| StartError::TlsFile {
+    bounded_file::read(file, MOST_BYTES).map_err(|source| StartError::TlsFile {
         file: file.to_owned(),
         source,
     })
-}
-
-fn bounded(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // A pipe could keep the start waiting for ever.
-    if !fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("expected a regular file"));
-    }
-    let mut bytes = Zeroizing::new(vec![0; MOST_BYTES + 1]);
-    let mut reading = File::open(file)?;
-    let mut length = 0;
-    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match reading.read(rest)? {
-            0 => break,
-            read => length += read,
-        }
-    }
-    if length > MOST_BYTES {
-        let expected = format!("expected at most {MOST_BYTES} bytes, got more");
-        return Err(io::Error::other(expected));
-    }
-    bytes.truncate(length);
-    Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{MOST_BYTES, bounded};
-
-    #[test]
-    fn a_file_is_read_whole_and_not_without_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("key.pem");
-        std::fs::write(&file, b"key").unwrap();
-        assert_eq!(**bounded(&file).unwrap(), b"key"[..]);
-        std::fs::write(&file, vec![7; MOST_BYTES]).unwrap();
-        assert_eq!(bounded(&file).unwrap().len(), MOST_BYTES);
-        std::fs::write(&file, vec![7; MOST_BYTES + 1]).unwrap();
-        assert!(bounded(&file).unwrap_err().to_string().contains("at most"));
-        let folder = bounded(folder.path()).unwrap_err();
-        assert!(folder.to_string().contains("regular file"));
-        assert!(bounded(std::path::Path::new("/dev/zero")).is_err());
-    }
 }

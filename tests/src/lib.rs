@@ -6,6 +6,7 @@ pub mod binaries;
 pub mod delay;
 pub mod http;
 pub mod node;
+pub mod pipeline;
 pub mod process;
 pub mod recorder;
 pub mod watcher;

@@ -48,8 +48,9 @@ mod tests {
 
     #[test]
     fn numbers_end_at_the_first_gap_and_at_the_limit() {
-        let map = MapBuilder::new().uint(0, 5).uint(1, 5).uint(3, 5).encode();
-        let fields = Fields::decode(&map, 64).unwrap();
+        let map = MapBuilder::new().uint(0, 5).uint(1, 5).uint(3, 5);
+        let bytes = map.encode();
+        let fields = Fields::decode(&bytes, 64).unwrap();
         assert_eq!(fields.numbered(9), [0, 1]);
         assert_eq!(fields.numbered(1), [0]);
     }

@@ -160,7 +160,7 @@ pub enum LogHeadError {
 impl LogHeadError {
     /// The stable dotted code.
     #[must_use]
-    pub fn code(&self) -> &str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Refused(verdict) => verdict.code.unwrap_or("epochs.head"),
             Self::Ahead { .. } => "epochs.head",

@@ -194,13 +194,15 @@ pub enum CloseCode {
     LeaseOver,
     /// The closing end can't attest itself at the moment.
     Unattestable,
+    /// Another peer has the place that this one wants, for now.
+    Taken,
     /// A code that this version doesn't know.
     Other(u16),
 }
 
 impl CloseCode {
     const LEN: usize = 2;
-    const KNOWN: [Self; 9] = [
+    const KNOWN: [Self; 10] = [
         Self::Done,
         Self::Protocol,
         Self::Context,
@@ -210,6 +212,7 @@ impl CloseCode {
         Self::TimedOut,
         Self::LeaseOver,
         Self::Unattestable,
+        Self::Taken,
     ];
 
     /// The number on the wire.
@@ -225,6 +228,7 @@ impl CloseCode {
             Self::TimedOut => 6,
             Self::LeaseOver => 7,
             Self::Unattestable => 8,
+            Self::Taken => 9,
             Self::Other(number) => number,
         }
     }
@@ -258,6 +262,7 @@ impl core::fmt::Display for CloseCode {
             Self::TimedOut => "something took too long",
             Self::LeaseOver => "the lease ended",
             Self::Unattestable => "it can't attest itself at the moment",
+            Self::Taken => "another enclave has that place for now",
             Self::Other(number) => return write!(f, "code {number}"),
         })
     }

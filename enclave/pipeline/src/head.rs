@@ -37,7 +37,7 @@ pub use event::{Effect, Event, Finish, Loss, Record, Replan, Request};
 pub use status::{Counts, HeadStatus};
 pub use terms::{HeadTerms, HeadTimes, Speculation};
 
-use crate::message::{Envelope, Message, SequenceId};
+use crate::message::{Envelope, Message, RingId, SequenceId};
 use evidence::Challenges;
 use flight::Flight;
 use pace::{Mode, Pace};
@@ -85,6 +85,14 @@ impl Head {
             counts: Counts::default(),
             now: Duration::ZERO,
         }
+    }
+
+    /// The same that counts its rings from another number than 0. A random one
+    /// keeps apart what two heads of one pipeline say, should there ever be two.
+    #[must_use]
+    pub fn counting_from(mut self, ring: RingId) -> Self {
+        self.ring.count_from(ring);
+        self
     }
 
     /// Opens links to the first candidates, or joins at once if there is only

@@ -102,6 +102,20 @@ pub enum ApiError {
     /// There is no such path.
     #[error("there is nothing at this path; see /v1/models and /v1/chat/completions")]
     NotFound,
+    /// Prompts are answered by another enclave of the pipeline.
+    #[error("this enclave is stage {stage} of a pipeline and answers no prompts; ask the pipeline's head")]
+    NotTheHead {
+        /// Its stage.
+        stage: u16,
+    },
+    /// The other stages can't be had.
+    #[error("a stage of the pipeline can't be had; try again, or another pipeline")]
+    PipelineUnavailable,
+    /// There is no pipeline here.
+    #[error(
+        "this enclave computes its model alone, or isn't the head of its pipeline: there are no stages to attest"
+    )]
+    NoPipeline,
     /// The path exists, the method doesn't.
     #[error("this path answers {allow} only")]
     Method {
@@ -227,7 +241,8 @@ impl ApiError {
             }
             Self::LaneKUnavailable | Self::SealedReplay => StatusCode::CONFLICT,
             Self::SealedKeyUnknown => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::ModelNotFound { .. } | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::ModelNotFound { .. } | Self::NotFound | Self::NoPipeline => StatusCode::NOT_FOUND,
+            Self::NotTheHead { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -240,6 +255,7 @@ impl ApiError {
             | Self::GpusUnavailable
             | Self::Overloaded
             | Self::SealedBusy
+            | Self::PipelineUnavailable
             | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimeLimit { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -262,6 +278,9 @@ impl ApiError {
             Self::MediaType { .. } => "unsupported_media_type",
             Self::BodyTimeout => "body_timeout",
             Self::NotFound => "unknown_url",
+            Self::NotTheHead { .. } => "not_the_head",
+            Self::PipelineUnavailable => "pipeline_unavailable",
+            Self::NoPipeline => "no_pipeline",
             Self::Method { .. } => "method_not_allowed",
             Self::AttestationRequired => "attestation_required",
             Self::AttestMalformed => "attest_malformed",
@@ -306,7 +325,11 @@ impl ApiError {
         match self {
             Self::AttestLimited { seconds } => Some(*seconds),
             Self::Overloaded | Self::ShareTaken | Self::AttestBusy => Some(1),
-            Self::AttestFailed | Self::GpusNotAttested | Self::SealedBusy | Self::Draining => Some(5),
+            Self::AttestFailed
+            | Self::GpusNotAttested
+            | Self::SealedBusy
+            | Self::PipelineUnavailable
+            | Self::Draining => Some(5),
             Self::GpusUnavailable => Some(10),
             _ => None,
         }
@@ -401,6 +424,7 @@ mod tests {
             ApiError::GpusUnavailable,
             ApiError::Overloaded,
             ApiError::SealedBusy,
+            ApiError::PipelineUnavailable,
             ApiError::Draining,
         ] {
             assert_eq!(error.status(), 503);

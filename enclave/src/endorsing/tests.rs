@@ -367,6 +367,7 @@ async fn boot(server: &Server, limits: KdsLimits, known: bool) -> Result<Enclave
         metrics_listen: free,
         engine_threads: NonZeroUsize::new(1),
         identity: None,
+        pipeline: None,
         limits: Limits::default(),
     };
     Enclave::start_with(settings, attester, None, Some(endorser))

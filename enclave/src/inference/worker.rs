@@ -2,16 +2,12 @@
 //! into pieces. A panic ends the job it happened in and not the thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use bastide_attestation::FinishReason;
-use bastide_engine::{
-    ChatMessage, FinishReason as EngineFinish, GenerateError, Model, Role, SamplingParams, Step,
-    TemplateError,
-};
+use bastide_engine::{ChatMessage, Role, SamplingParams, Step, TemplateError};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::generation::{Ended, Engine, Generation, Stopped};
 use super::queue::Queue;
 use super::{Event, Job, Piece, Prompt, Started};
 use crate::api::{ApiError, Message, Parameters, Speaker, TokenLogprob, TokenWord};
@@ -20,26 +16,26 @@ use crate::metrics::Metrics;
 use crate::telemetry::ops;
 
 /// Runs jobs until the queue is closed.
-pub(super) fn run(model: &Arc<Model>, queue: &Queue<Job>, metrics: &Metrics) {
+pub(super) fn run(engine: &Engine, queue: &Queue<Job>, metrics: &Metrics) {
     while let Some(job) = queue.pop() {
         if job.started.is_closed() {
             continue;
         }
         metrics.running.inc();
         // The hook has logged where; the client sees its channel end.
-        let _ = catch_unwind(AssertUnwindSafe(|| generate(model, job, metrics)));
+        let _ = catch_unwind(AssertUnwindSafe(|| generate(engine, job, metrics)));
         metrics.running.dec();
     }
 }
 
-fn generate(model: &Arc<Model>, job: Job, metrics: &Metrics) {
+fn generate(engine: &Engine, job: Job, metrics: &Metrics) {
     let Job {
         prompt,
         started,
         events,
     } = job;
     let (until, limit_seconds) = (prompt.until, prompt.limit_seconds);
-    let (mut generation, start) = match begin(model, prompt) {
+    let (mut generation, start) = match begin(engine, prompt) {
         Ok(begun) => begun,
         Err(error) => {
             // A receiver that is gone needs no error.
@@ -53,41 +49,43 @@ fn generate(model: &Arc<Model>, job: Job, metrics: &Metrics) {
     }
     // Also asked between the parts of a long prompt.
     let mut wanted = || Instant::now() < until && !events.is_closed();
-    let ended = loop {
+    let stopped = loop {
         match generation.next_while(&mut wanted) {
             Ok(Some(step)) => {
                 if events.blocking_send(Ok(Event::Piece(piece(step)))).is_err() {
-                    break Err(ApiError::Internal);
+                    break Some(ApiError::Internal);
                 }
             }
-            Ok(None) => break Ok(()),
+            Ok(None) => break None,
             // For a client that is gone the answer goes nowhere.
-            Err(GenerateError::Interrupted) => {
-                break Err(ApiError::TimeLimit {
+            Err(Stopped::Unwanted) => {
+                break Some(ApiError::TimeLimit {
                     seconds: limit_seconds,
                 });
             }
-            Err(error) => {
-                ops!(ERROR, "generation.failed", code = error.code());
-                break Err(ApiError::Internal);
-            }
+            Err(Stopped::Failed(error)) => break Some(error),
         }
     };
-    let completion_tokens = count(generation.usage().completion_tokens);
-    metrics.completion_tokens.inc_by(completion_tokens);
-    let last = ended.map(|()| Event::Ended {
-        finish: match generation.finish() {
-            Some(EngineFinish::Stop) => FinishReason::Stop,
-            Some(EngineFinish::Length) => FinishReason::Length,
-            None => FinishReason::Error,
-        },
+    let Ended {
+        finish,
         completion_tokens,
-    });
+        pipeline,
+    } = generation.ended();
+    metrics.completion_tokens.inc_by(completion_tokens);
+    let last = match stopped {
+        None => Ok(Event::Ended {
+            finish,
+            completion_tokens,
+            pipeline,
+        }),
+        Some(error) => Err(error),
+    };
     // Whoever asked may have gone away meanwhile.
     let _ = events.blocking_send(last);
 }
 
-fn begin(model: &Arc<Model>, prompt: Prompt) -> Result<(bastide_engine::OwnedGeneration, Started), ApiError> {
+fn begin(engine: &Engine, prompt: Prompt) -> Result<(Generation, Started), ApiError> {
+    let model = engine.model();
     let Prompt {
         messages,
         parameters,
@@ -118,14 +116,10 @@ fn begin(model: &Arc<Model>, prompt: Prompt) -> Result<(bastide_engine::OwnedGen
             answer: usize::try_from(wanted).unwrap_or(usize::MAX),
         });
     }
-    let generation = model
-        .generate_owned(&tokens, sampling(parameters, wanted)?)
-        .map_err(|error| {
-            ops!(ERROR, "generation.refused", code = error.code());
-            ApiError::Internal
-        })?;
+    let prompt_tokens = count(tokens.len());
+    let generation = engine.begin(tokens, sampling(parameters, wanted)?)?;
     let start = Started {
-        prompt_tokens: count(tokens.len()),
+        prompt_tokens,
         most_tokens: wanted,
     };
     Ok((generation, start))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bastide_attestation::pipeline::PipelineClaims;
 use bastide_attestation::{Commitment, FinishReason, Nonce, Receipt, Salt, StatementDigest};
 use bastide_attested_tls::Standing;
 use bytes::Bytes;
@@ -188,7 +189,11 @@ async fn begin(
     drop(body);
     let parameters = chat.parameters.clone();
     let limit_seconds = node.limits.request.as_secs();
-    let generation = node.inference.submit(Prompt {
+    let inference = node
+        .inference
+        .as_ref()
+        .ok_or(ApiError::NotTheHead { stage: node.stage() })?;
+    let generation = inference.submit(Prompt {
         messages: chat.messages,
         parameters: chat.parameters,
         most_tokens: node.limits.tokens,
@@ -243,6 +248,7 @@ impl Running {
         response: Commitment,
         finish: FinishReason,
         completion_tokens: u64,
+        pipeline: Option<Box<PipelineClaims>>,
     ) -> Result<Receipt, ApiError> {
         let answer = Answer {
             request: self.request,
@@ -252,6 +258,7 @@ impl Running {
             finish,
             sampling: self.sampling,
             usage: [self.prompt_tokens, completion_tokens],
+            pipeline: pipeline.map(|claims| *claims),
         };
         self.node.ledger.issue(answer, clock::now()).map_err(|_| {
             ops!(ERROR, "receipt.failed", code = "receipt.signing");
@@ -268,7 +275,7 @@ async fn whole(mut running: Running) -> Result<Response<AnswerBody>, ApiError> {
         * 8;
     let mut text = Zeroizing::new(String::with_capacity(room));
     let mut logprobs: Option<Vec<TokenLogprob>> = running.logprobs.then(Vec::new);
-    let (finish, completion_tokens) = loop {
+    let (finish, completion_tokens, pipeline) = loop {
         match running.next().await? {
             Event::Piece(piece) => {
                 text.push_str(&piece.text);
@@ -279,14 +286,15 @@ async fn whole(mut running: Running) -> Result<Response<AnswerBody>, ApiError> {
             Event::Ended {
                 finish,
                 completion_tokens,
-            } => break (finish, completion_tokens),
+                pipeline,
+            } => break (finish, completion_tokens, pipeline),
         }
     };
     let usage = Usage::new(running.prompt_tokens, completion_tokens);
     let body = Zeroizing::new(running.head.whole(&text, logprobs.as_deref(), finish, usage));
     let mut commitment = Commitment::response(&running.salt);
     commitment.update(&body);
-    let receipt = running.receipt(commitment.finish(), finish, completion_tokens)?;
+    let receipt = running.receipt(commitment.finish(), finish, completion_tokens, pipeline)?;
     let mut response = with_type(AnswerBody::whole(Bytes::from_owner(body)), JSON);
     let headers = response.headers_mut();
     for (name, value) in [

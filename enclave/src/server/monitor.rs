@@ -52,17 +52,28 @@ pub(crate) async fn monitor(node: Arc<Node>, listener: TcpListener) {
 }
 
 async fn answer(node: &Node, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
-    let answered = only(&request, &Method::GET, "GET").and_then(|()| match request.uri().path() {
-        path @ ("/livez" | "/readyz") => Ok(health(path, node)),
-        "/metrics" => {
-            let gpus = node.gpus.as_ref().map(|gpus| gpus.state.counters());
-            let text = node
-                .metrics
-                .render(node.is_ready(), &node.lane.counters(), &gpus.unwrap_or_default());
-            let media_type = HeaderValue::from_static(CONTENT_TYPE);
-            Ok(with_type(AnswerBody::whole(text), media_type))
-        }
-        _ => Err(ApiError::NotFound),
-    });
+    let answered = match only(&request, &Method::GET, "GET") {
+        Err(error) => Err(error),
+        Ok(()) => match request.uri().path() {
+            path @ ("/livez" | "/readyz") => Ok(health(path, node)),
+            "/metrics" => Ok(metrics(node).await),
+            _ => Err(ApiError::NotFound),
+        },
+    };
     Ok(answered.unwrap_or_else(|error| refusal(&error)))
+}
+
+async fn metrics(node: &Node) -> Response<AnswerBody> {
+    let gpus = node.gpus.as_ref().map(|gpus| gpus.state.counters());
+    let head = match &node.head {
+        Some(head) => head.status().await,
+        None => None,
+    };
+    let text = node.metrics.render(
+        node.is_ready(),
+        &node.lane.counters(),
+        &gpus.unwrap_or_default(),
+        head.as_ref(),
+    );
+    with_type(AnswerBody::whole(text), HeaderValue::from_static(CONTENT_TYPE))
 }

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use bastide_attestation::pipeline::PIPELINE_PATH;
 use bastide_attestation::sealed::{SEALED_KEY_PATH, SEALED_PATH};
 use bastide_attestation::{ATTEST_PATH, EPOCHS_PATH, LOG_HEAD_PATH};
 use bastide_attested_tls::Protocol;
@@ -13,7 +14,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::session::Session;
-use super::{Node, attest, chat, epochs, sealed};
+use super::{Node, attest, capacity, chat, epochs, pipeline, sealed};
 use crate::api::{ApiError, model, model_list};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -69,6 +70,15 @@ async fn dispatch(
             only(&request, &Method::GET, "GET")?;
             session.require_lease()?;
             epochs::page(node, request.uri().query())
+        }
+        capacity::PATH => {
+            only(&request, &Method::GET, "GET")?;
+            session.require_lease()?;
+            capacity::describe(node).await
+        }
+        PIPELINE_PATH => {
+            only(&request, &Method::POST, "POST")?;
+            pipeline::evidence(session, request).await
         }
         LOG_HEAD_PATH => {
             only(&request, &Method::POST, "POST")?;

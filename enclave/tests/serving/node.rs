@@ -140,6 +140,7 @@ impl Node {
             metrics_listen: free,
             engine_threads: std::num::NonZeroUsize::new(1),
             identity,
+            pipeline: None,
             limits,
         };
         let enclave = Enclave::start_with(settings, attester, gpus, None).await?;

@@ -2,10 +2,13 @@
 //! rejections, and ours for what can happen before and after an appraisal.
 
 mod codes;
+mod documents;
+mod fetched;
 mod keys;
 mod links;
 mod pipelines;
 mod records;
+mod sessions;
 
 use bastide_verifier::{CheckId, Rejection};
 use serde::Serialize;
@@ -122,13 +125,17 @@ pub(crate) fn all() -> impl Iterator<Item = Explanation> {
             policy_keys: keys::of(rejection.code()),
         }
     });
-    let all = codes::OURS
-        .iter()
-        .chain(links::LINKS)
-        .chain(pipelines::PIPELINES)
-        .chain(pipelines::PARTS)
-        .chain(records::RECORDS);
-    verifier.chain(all.map(ours))
+    let all = [
+        sessions::SESSIONS,
+        documents::DOCUMENTS,
+        fetched::FETCHED,
+        codes::OURS,
+        links::LINKS,
+        pipelines::PIPELINES,
+        pipelines::PARTS,
+        records::RECORDS,
+    ];
+    verifier.chain(all.into_iter().flatten().map(ours))
 }
 
 fn ours(known: &Known) -> Explanation {

@@ -92,6 +92,12 @@ pub enum LinkEnd {
         /// What came.
         got: String,
     },
+    /// The place that the peer asks for is another's.
+    #[error("another peer has the place of stage {stage} for now; it can be asked for again later")]
+    Taken {
+        /// The stage that the peer is.
+        stage: u16,
+    },
     /// Evidence that can't be read.
     #[error("the peer's evidence can't be read")]
     Malformed(#[source] EvidenceError),
@@ -161,6 +167,7 @@ impl LinkEnd {
             Self::Hello(_) => "link.hello",
             Self::Role => "link.role",
             Self::Context { .. } => "link.context",
+            Self::Taken { .. } => "link.taken",
             Self::Malformed(_) => "evidence.malformed",
             Self::Refused(verdict) => verdict.code.unwrap_or("link.refused"),
             Self::NotAdmitted(refusal) => refusal.code(),
@@ -201,6 +208,7 @@ impl LinkEnd {
             | Self::Role
             | Self::RenewedTooOften => Some(CloseCode::Protocol),
             Self::Context { .. } => Some(CloseCode::Context),
+            Self::Taken { .. } => Some(CloseCode::Taken),
             Self::Malformed(_) | Self::Refused(_) => Some(CloseCode::Refused),
             Self::NotAdmitted(_) => Some(CloseCode::NotAdmitted),
             Self::Confirm => Some(CloseCode::Confirm),

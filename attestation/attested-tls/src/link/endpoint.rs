@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bastide_attestation::binding::Role;
-use bastide_attestation::link::LinkContext;
-use bastide_attestation::{Nonce, UnixTime};
+use bastide_attestation::link::{Hello, LinkContext};
+use bastide_attestation::{Nonce, SpkiDigest, UnixTime};
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::net::{TcpStream, ToSocketAddrs};
@@ -21,7 +21,7 @@ use crate::link::attested::{AttestedLink, LinkSender, QUEUE};
 use crate::link::driver::{Driver, Judge, timer};
 use crate::link::end::{LinkEnd, stages};
 use crate::link::machine::{LinkMachine, Terms};
-use crate::link::peers::LinkPeers;
+use crate::link::peers::{LinkGate, LinkPeers};
 use crate::link::times::LinkTimes;
 use crate::link::tls::{LinkIdentity, LinkSession, server_name};
 use crate::link::writer::write_frames;
@@ -133,6 +133,8 @@ pub struct LinkEndpoint {
     lane: LaneM,
     judge: Judge,
     terms: Arc<LinkTerms>,
+    /// Of links that are accepted.
+    gate: LinkGate,
 }
 
 impl fmt::Debug for LinkEndpoint {
@@ -162,6 +164,7 @@ impl LinkEndpoint {
                 clock: system_time,
             },
             terms: Arc::new(terms),
+            gate: LinkGate::default(),
         }
     }
 
@@ -212,6 +215,17 @@ impl LinkEndpoint {
         Self {
             judge: Judge { peers, ..self.judge },
             terms: Arc::new(terms),
+            ..self
+        }
+    }
+
+    /// The same that asks `gate`, of links that it accepts, whether the place is
+    /// free which a peer asks for by its HELLO and with the key of its TLS. A
+    /// peer that is turned away is told so, and neither end sends evidence.
+    #[must_use]
+    pub fn with_gate(self, gate: impl Fn(&Hello, &SpkiDigest) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            gate: LinkGate::new(gate),
             ..self
         }
     }
@@ -375,6 +389,10 @@ impl LinkEndpoint {
             role,
             own: self.terms.own,
             peers,
+            gate: match role {
+                Role::Server => self.gate.clone(),
+                Role::Client => LinkGate::default(),
+            },
             spki_own: self.identity.spki(),
             spki_peer: session.spki_peer,
             exporter_own,

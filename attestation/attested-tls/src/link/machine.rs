@@ -24,6 +24,7 @@ use bastide_attestation::{Binder, Nonce, SessionExpectation, SpkiDigest};
 
 use crate::link::end::{LinkEnd, LinkState};
 use crate::link::frames::FrameReader;
+use crate::link::peers::LinkGate;
 use crate::link::times::LinkTimes;
 
 /// What one end is, and whom it expects, on one TLS session.
@@ -35,6 +36,8 @@ pub(super) struct Terms {
     pub(super) own: LinkContext,
     /// Stages that the peer may say it is, of the same pipeline and model.
     pub(super) peers: BTreeSet<u16>,
+    /// Whether the peer's place is free.
+    pub(super) gate: LinkGate,
     pub(super) spki_own: SpkiDigest,
     pub(super) spki_peer: SpkiDigest,
     pub(super) exporter_own: ExporterSecret,

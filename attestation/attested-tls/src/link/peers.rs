@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use bastide_attestation::Appraiser;
-use bastide_attestation::link::PeerRules;
+use bastide_attestation::link::{Hello, PeerRules};
+use bastide_attestation::{Appraiser, SpkiDigest};
 
 /// What a peer at one stage must meet.
 #[derive(Clone)]
@@ -59,5 +59,28 @@ impl LinkPeers {
 
     pub(super) fn stage_set(&self) -> BTreeSet<u16> {
         self.stages().collect()
+    }
+}
+
+/// Says by a peer's HELLO and key whether the place that it asks for is free.
+/// It proves nothing, and can only refuse: before evidence goes either way.
+#[derive(Clone, Default)]
+pub(super) struct LinkGate(Option<Arc<Gate>>);
+
+type Gate = dyn Fn(&Hello, &SpkiDigest) -> bool + Send + Sync;
+
+impl LinkGate {
+    pub(super) fn new(gate: impl Fn(&Hello, &SpkiDigest) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(gate)))
+    }
+
+    pub(super) fn lets_in(&self, hello: &Hello, spki: &SpkiDigest) -> bool {
+        self.0.as_ref().is_none_or(|gate| gate(hello, spki))
+    }
+}
+
+impl fmt::Debug for LinkGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LinkGate").field(&self.0.is_some()).finish()
     }
 }

@@ -59,6 +59,7 @@ impl Candidates {
 
     /// The chosen one was lost. `proven`: it had been a good stage for a while.
     pub(super) fn fail(&mut self, why: Loss, proven: bool, now: Duration, times: &HeadTimes) {
+        let others = self.all.len() > 1;
         let chosen = self.chosen.take();
         let Some(candidate) = chosen.and_then(|chosen| self.all.get_mut(chosen)) else {
             return;
@@ -69,7 +70,8 @@ impl Candidates {
         let wait = back_off(candidate.failures, times);
         candidate.failures = candidate.failures.saturating_add(1);
         let wait = match why {
-            Loss::Refused | Loss::Mismatch | Loss::Nonsense => wait.max(times.set_aside),
+            // Where there is no other, it is asked again: what couldn't be appraised may be soon.
+            Loss::Refused | Loss::Mismatch | Loss::Nonsense if others => wait.max(times.set_aside),
             _ => wait,
         };
         candidate.not_before = now.saturating_add(wait);
@@ -101,6 +103,15 @@ mod tests {
         let later = now + times.set_aside;
         nodes.fail(Loss::Ended, false, later, &times);
         assert_eq!(nodes.choose(later), Some("b"));
+    }
+
+    #[test]
+    fn the_only_node_is_not_set_aside() {
+        let times = HeadTimes::default();
+        let mut nodes = Candidates::new(vec!["a".into()]);
+        nodes.choose(Duration::ZERO);
+        nodes.fail(Loss::Refused, false, Duration::ZERO, &times);
+        assert_eq!(nodes.due(), Some(times.back_off));
     }
 
     #[test]

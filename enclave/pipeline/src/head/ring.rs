@@ -93,6 +93,11 @@ impl Ring {
         }
     }
 
+    /// Before the first ring.
+    pub(super) fn count_from(&mut self, ring: RingId) {
+        self.id = ring;
+    }
+
     pub(super) fn start(&mut self, now: Duration, terms: &HeadTerms, out: &mut Vec<Effect>) {
         self.broken = now;
         self.heal(now, terms, out);

@@ -74,7 +74,7 @@ pub struct HeadTimes {
     /// Where doubling ends.
     pub back_off_most: Duration,
     /// Before a node is tried again that isn't what the plan says, or couldn't
-    /// prove it.
+    /// prove it, where there are others.
     pub set_aside: Duration,
     /// How long answers wait without a whole ring before they fail.
     pub give_up: Duration,
@@ -91,7 +91,7 @@ impl Default for HeadTimes {
             link: Duration::from_secs(15),
             join: Duration::from_secs(20),
             back_off: Duration::from_millis(250),
-            back_off_most: Duration::from_secs(30),
+            back_off_most: Duration::from_secs(4),
             set_aside: Duration::from_secs(60),
             give_up: Duration::from_secs(30),
             evidence: Duration::from_secs(10),

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bastide_attestation::{Nonce, Salt};
 use bastide_attested_tls::LinkPeer;
+use ring::rand::{SystemRandom, generate};
 use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
@@ -18,7 +19,7 @@ use super::drafting::Drafting;
 use super::head_task::{Command, HeadInbox, HeadParts, HeadTask, Submitted};
 use super::stage_node::{Local, StageLinks, StageNode};
 use crate::head::{Drafter, Head, HeadStatus, HeadTerms, Record, Request};
-use crate::message::{Sampling, SequenceId, Target};
+use crate::message::{RingId, Sampling, SequenceId, Target};
 use crate::stage::{Layers, Stage};
 
 /// Answers that may be asked for before the task looks; who asks waits beyond.
@@ -106,12 +107,19 @@ pub struct PipelineHead {
 #[error("the head of the pipeline has ended; start the enclave again")]
 pub struct HeadEnded;
 
+/// A number to count rings from, with room for as many.
+fn first_ring() -> io::Result<RingId> {
+    let random = generate::<[u8; 4]>(&SystemRandom::new());
+    let random = random.map_err(|_| io::Error::other("the operating system gave no random number"))?;
+    Ok(RingId(u32::from_le_bytes(random.expose()) >> 1))
+}
+
 impl PipelineHead {
     /// Starts a head, its own stage and, if there is one, its draft, on three
     /// threads: drafting goes on while stage 0 computes.
     ///
     /// # Errors
-    /// If the operating system gives no thread.
+    /// If the operating system gives no thread, or no random number.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -141,7 +149,7 @@ impl PipelineHead {
         let max_positions = terms.max_positions;
         let Local { inlet, outlet } = local;
         let task = HeadTask::new(HeadParts {
-            head: Head::new(terms),
+            head: Head::new(terms).counting_from(first_ring()?),
             connector,
             bounds,
             max_positions,

@@ -163,7 +163,8 @@ impl StageNode {
             pongs: None,
             link: 0,
         };
-        let connector = links.connector.clone();
+        let live = LiveHead::default();
+        let connector = gated(&links, &live);
         let supervisor = Supervisor {
             links,
             inlet: inlet.clone(),
@@ -171,6 +172,7 @@ impl StageNode {
             events: events.clone(),
             attesting: Arc::new(Semaphore::new(ATTESTING)),
             latest: 0,
+            live,
             head: None,
             before: None,
             next: None,
@@ -344,17 +346,40 @@ fn along_the_ring(message: &Message) -> bool {
     matches!(message, Message::Open(_) | Message::Frame(_) | Message::Finish(_))
 }
 
-struct HeadLink {
-    cable: Cable,
-    key: Option<SpkiDigest>,
-    heard: Arc<Mutex<Instant>>,
+/// The key of the head that is linked, and when it was last heard.
+#[derive(Clone, Default)]
+struct LiveHead(Arc<Mutex<Option<(SpkiDigest, Instant)>>>);
+
+impl LiveHead {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(SpkiDigest, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, key: Option<SpkiDigest>) {
+        *self.lock() = key.map(|key| (key, Instant::now()));
+    }
+
+    fn heard(&self) {
+        if let Some((_, heard)) = &mut *self.lock() {
+            *heard = Instant::now();
+        }
+    }
+
+    /// Whether a head with another key is there and alive.
+    fn is_other(&self, key: &SpkiDigest) -> bool {
+        self.lock()
+            .is_some_and(|(known, heard)| known != *key && heard.elapsed() < SILENT_HEAD)
+    }
 }
 
-impl HeadLink {
-    fn silent(&self) -> bool {
-        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.elapsed() >= SILENT_HEAD
-    }
+/// Turns away, by HELLO, another head than one that lives, and what comes
+/// before stage 1 from another enclave than that head.
+fn gated(links: &StageLinks, live: &LiveHead) -> Connector {
+    let (live, own) = (live.clone(), links.stage);
+    links.connector.clone().gated(move |kind, _, key| match kind {
+        LinkKind::Ring if own != 1 => true,
+        LinkKind::Head | LinkKind::Ring => !live.is_other(key),
+    })
 }
 
 /// The link to the next stage, and the ring that it is of.
@@ -372,7 +397,8 @@ struct Supervisor {
     events: mpsc::Sender<Event>,
     attesting: Arc<Semaphore>,
     latest: LinkNumber,
-    head: Option<HeadLink>,
+    live: LiveHead,
+    head: Option<Cable>,
     before: Option<Cable>,
     next: Option<Next>,
     state: watch::Sender<StageState>,
@@ -444,8 +470,9 @@ impl Supervisor {
 
     async fn take_head(&mut self, link: Link) -> Result<(), ()> {
         let key = link.key();
-        if let Some(head) = &self.head {
-            if head.key != key && !head.silent() {
+        if self.head.is_some() {
+            // Two that were let in at once.
+            if key.is_some_and(|key| self.live.is_other(&key)) {
                 tracing::warn!(code = "pipeline.second_head", "another head is turned away");
                 return Ok(());
             }
@@ -455,17 +482,17 @@ impl Supervisor {
         let number = self.number();
         let (sender, outgoing) = mpsc::channel(TO_HEAD);
         self.tell(Input::HeadLinked(sender.clone())).await?;
-        let heard = Arc::new(Mutex::new(Instant::now()));
+        self.live.set(key);
         let inlet = Arc::new(Inlet {
             pongs: Some(sender),
             link: number,
             ..self.inlet.clone()
         });
         let leaves = self.leaves.clone();
-        let (said, bounds, events) = (Arc::clone(&heard), self.links.bounds, self.events.clone());
+        let (live, bounds, events) = (self.live.clone(), self.links.bounds, self.events.clone());
         let task = tokio::spawn(async move {
             let closed = cable::run(link, outgoing, leaves, bounds, |envelope| {
-                *said.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                live.heard();
                 let inlet = Arc::clone(&inlet);
                 async move { inlet.take(envelope).await }
             });
@@ -473,19 +500,20 @@ impl Supervisor {
             drop(events.send(Event::Ended(number, closed)).await);
         });
         let cable = Cable::new(number, task);
-        self.head = Some(HeadLink { cable, key, heard });
+        self.head = Some(cable);
         tracing::info!("a head is linked");
         Ok(())
     }
 
     fn take_before(&mut self, link: Link) {
         let number = self.number();
-        let leaves = self.leaves.clone();
+        // It stays until the node ends: after the head's, which has more to hear.
+        let stays = watch::channel(false).1;
         let (ring, bounds, events) = (self.inlet.ring.clone(), self.links.bounds, self.events.clone());
         let task = tokio::spawn(async move {
             // Nothing is sent on it; the queue is kept so that it stays open.
             let (_outgoing, nothing) = mpsc::channel(1);
-            let closed = cable::run(link, nothing, leaves, bounds, |envelope| {
+            let closed = cable::run(link, nothing, stays, bounds, |envelope| {
                 let ring = ring.clone();
                 async move {
                     if !along_the_ring(&envelope.message) {
@@ -507,9 +535,10 @@ impl Supervisor {
     }
 
     async fn end(&mut self, number: LinkNumber, code: &'static str) -> Result<(), ()> {
-        if self.head.as_ref().is_some_and(|head| head.cable.number == number) {
+        if self.head.as_ref().is_some_and(|head| head.number == number) {
             tracing::warn!(code, "the link of the head ended");
             self.head = None;
+            self.live.set(None);
             self.tell(Input::HeadLost).await?;
         } else if self.before.as_ref().is_some_and(|before| before.number == number) {
             tracing::warn!(code, "the link of the stage before ended");
@@ -575,10 +604,10 @@ impl Supervisor {
         };
         let number = self.number();
         let (sender, outgoing) = mpsc::channel(OUTGOING);
-        let leaves = self.leaves.clone();
+        let stays = watch::channel(false).1;
         let (bounds, events) = (self.links.bounds, self.events.clone());
         let task = tokio::spawn(async move {
-            let closed = cable::run(link, outgoing, leaves, bounds, |_| async {
+            let closed = cable::run(link, outgoing, stays, bounds, |_| async {
                 Err("pipeline.origin")
             });
             let closed = closed.await;

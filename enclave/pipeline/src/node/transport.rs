@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bastide_attestation::SpkiDigest;
+use bastide_attestation::link::Hello;
 use bastide_attested_tls::{AttestedLink, LinkEnd, LinkEndpoint, LinkError, LinkPeer, LinkSender};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -30,6 +31,19 @@ impl LinkKind {
         match self {
             Self::Head => "pipeline-head/1",
             Self::Ring => "pipeline-ring/1",
+        }
+    }
+
+    /// What a peer says that its link is for, if it is one of both.
+    fn of(hello: &Hello) -> Option<Self> {
+        let says = |kind: Self| {
+            let capability = kind.capability();
+            hello.capabilities.iter().any(|known| known == capability)
+        };
+        match (says(Self::Head), says(Self::Ring)) {
+            (true, false) => Some(Self::Head),
+            (false, true) => Some(Self::Ring),
+            _ => None,
         }
     }
 }
@@ -58,6 +72,9 @@ impl From<&LinkEnd> for LinkClosed {
             | LinkEnd::PeerClosed {
                 code: CloseCode::Refused | CloseCode::NotAdmitted | CloseCode::Context | CloseCode::LeaseOver,
             } => Loss::Refused,
+            LinkEnd::PeerClosed {
+                code: CloseCode::Taken,
+            } => Loss::Unreachable,
             _ => Loss::Ended,
         };
         let code = end.code();
@@ -120,6 +137,29 @@ impl Connector {
         Self(Kind::Plain { stage })
     }
 
+    /// The same that asks `free`, of links that it accepts, whether their place
+    /// is: by kind, stage and key of the peer. Links that prove nothing have no
+    /// key, and are not asked about.
+    pub(super) fn gated(
+        self,
+        free: impl Fn(LinkKind, u16, &SpkiDigest) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self(match self.0 {
+            Kind::Attested {
+                connecting,
+                accepting,
+            } => Kind::Attested {
+                connecting,
+                accepting: accepting.with_gate(move |hello, key| {
+                    // What is of no kind is refused once the link is open.
+                    LinkKind::of(hello).is_none_or(|kind| free(kind, hello.context.stage, key))
+                }),
+            },
+            #[cfg(feature = "plain-transport")]
+            plain @ Kind::Plain { .. } => plain,
+        })
+    }
+
     /// Opens a link of this kind with exactly this stage.
     pub(super) async fn connect(
         &self,
@@ -152,15 +192,7 @@ impl Connector {
                     why: Loss::Nonsense,
                 };
                 let peer = link.peer().ok_or(refused)?;
-                let says = |kind: LinkKind| {
-                    let capability = kind.capability();
-                    peer.hello.capabilities.iter().any(|known| known == capability)
-                };
-                let kind = match (says(LinkKind::Head), says(LinkKind::Ring)) {
-                    (true, false) => LinkKind::Head,
-                    (false, true) => LinkKind::Ring,
-                    _ => return Err(refused),
-                };
+                let kind = LinkKind::of(&peer.hello).ok_or(refused)?;
                 let stage = peer.hello.context.stage;
                 Ok(Link::attested(link, stage, kind))
             }

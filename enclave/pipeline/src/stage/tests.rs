@@ -1,10 +1,12 @@
 //! What a stage takes from whom, what it drops, and what it signs.
 
+mod parts;
+mod rows;
 mod small;
 
 use bastide_attestation::{Nonce, Salt};
 use proptest::prelude::*;
-use small::{Chain, PLAN, Signer, WIDTH, envelope, stage};
+use small::{PLAN, Signer, WIDTH, envelope, stage};
 use zeroize::Zeroizing;
 
 use super::*;
@@ -56,7 +58,7 @@ fn ids(number: u64, runs: &[Run], ids: &[u32]) -> Message {
     })
 }
 
-fn rows(number: u64, runs: &[Run], values: &[f32]) -> Message {
+fn activations(number: u64, runs: &[Run], values: &[f32]) -> Message {
     Message::Frame(Frame {
         number,
         runs: runs.to_vec(),
@@ -309,132 +311,6 @@ fn sequences_and_their_positions_are_bounded() {
 }
 
 #[test]
-fn rows_that_cannot_be_computed_are_a_fault_and_the_others_go_on() {
-    let mut stage = joined(0, 1);
-    give(&mut stage, open(1));
-    give(&mut stage, open(2));
-    let effects = give(
-        &mut stage,
-        ids(
-            1,
-            &[run(1, 0, 1, 1, 0), run(2, 0, 0, 2, 0), run(3, 0, 0, 1, 0)],
-            &[1, 2, 3, 4],
-        ),
-    );
-    let mut sent = sent(effects).into_iter();
-    assert!(sent.next() == Some(("head", fault(FaultCode::Gap, 1, 0))));
-    assert!(sent.next() == Some(("head", fault(FaultCode::Unknown, 3, 0))));
-    let Some(("head", Message::Answer(answer))) = sent.next() else {
-        panic!("the frame is answered");
-    };
-    assert_eq!(answer.runs.len(), 1);
-    assert_eq!(
-        (answer.runs[0].sequence, answer.runs[0].targets.len()),
-        (SequenceId(2), 2)
-    );
-
-    let mut middle = joined(1, 3);
-    give(&mut middle, open(1));
-    give(&mut middle, open(2));
-    for bad in [f32::NAN, f32::INFINITY] {
-        let mut values = [0.25; 6];
-        values[4] = bad;
-        let number = if bad.is_nan() { 1 } else { 2 };
-        let pos = u32::from(!bad.is_nan());
-        let runs = [run(1, 0, pos, 1, 0), run(2, 0, 0, 1, 0)];
-        let effects = self::sent(give(&mut middle, rows(number, &runs, &values)));
-        assert!(effects[0] == ("head", fault(FaultCode::Forward, 2, 0)));
-        assert!(matches!(&effects[1], ("next", Message::Frame(frame)) if frame.runs == runs[..1]));
-    }
-    // What the layers refuse changes nothing, and the frame goes on with no runs.
-    let effects = self::sent(give(&mut middle, rows(3, &[run(1, 0, 2, 1, 0)], &[0.5; 3])));
-    assert!(effects[0] == ("head", fault(FaultCode::Forward, 1, 0)));
-    assert!(
-        matches!(&effects[1], ("next", Message::Frame(frame)) if frame.runs.is_empty() && frame.number == 3)
-    );
-    let effects = self::sent(give(&mut middle, rows(4, &[run(1, 0, 2, 1, 0)], &[0.25; 3])));
-    assert!(matches!(&effects[..], [("next", Message::Frame(frame))] if frame.runs.len() == 1));
-}
-
-#[test]
-fn rows_in_vain_and_frames_that_come_again_are_dropped() {
-    let cancelled = Cancelled::new();
-    let mut stage = stage(0, 1, Signer::default(), cancelled.clone());
-    stage
-        .handle(Origin::Head, envelope(3, join(0, None)))
-        .ok()
-        .unwrap();
-    give(&mut stage, open(1));
-    let answered = |effects: Vec<StageEffect>| match &sent(effects)[..] {
-        [("head", Message::Answer(answer))] => answer.runs.len(),
-        [] => 99,
-        _ => panic!("an answer or nothing"),
-    };
-    assert_eq!(
-        answered(give(&mut stage, ids(1, &[run(1, 0, 0, 3, 0)], &[1, 2, 3]))),
-        1
-    );
-    assert_eq!(
-        answered(give(&mut stage, ids(1, &[run(1, 0, 0, 3, 0)], &[1, 2, 3]))),
-        99,
-        "again"
-    );
-    // Read ahead of the queue, from another thread.
-    cancelled.note(RingId(2), SequenceId(1), Epoch(9));
-    cancelled.note(RingId(3), SequenceId(1), Epoch(1));
-    cancelled.note(RingId(3), SequenceId(1), Epoch(0));
-    assert_eq!(answered(give(&mut stage, ids(2, &[run(1, 0, 3, 1, 0)], &[4]))), 0);
-    assert_eq!(answered(give(&mut stage, ids(3, &[run(1, 1, 2, 1, 0)], &[5]))), 1);
-    assert_eq!(
-        answered(give(&mut stage, ids(4, &[run(1, 0, 3, 1, 0)], &[4]))),
-        0,
-        "an older epoch"
-    );
-    // In the next ring the notes of this one are without meaning.
-    stage
-        .handle(Origin::Head, envelope(4, join(0, None)))
-        .ok()
-        .unwrap();
-    assert!(!cancelled.is_vain(RingId(4), SequenceId(1), Epoch(0)));
-    for sequence in 0..3_000 {
-        cancelled.note(RingId(4), SequenceId(sequence), Epoch(1));
-    }
-    assert!(cancelled.is_vain(RingId(4), SequenceId(2_999), Epoch(0)));
-    assert!(
-        !cancelled.is_vain(RingId(4), SequenceId(0), Epoch(0)),
-        "notes are bounded"
-    );
-}
-
-#[test]
-fn a_payload_that_is_not_for_this_stage_closes_the_link() {
-    let kind = "pipeline.stage.payload_kind";
-    let one = [run(1, 0, 0, 1, 0)];
-    assert_eq!(
-        refused(&mut joined(0, 2), Origin::Head, 3, rows(1, &one, &[0.0; 3])),
-        kind
-    );
-    assert_eq!(
-        refused(&mut joined(1, 2), Origin::Head, 3, ids(1, &one, &[0])),
-        kind
-    );
-    let short = refused(&mut joined(1, 2), Origin::Head, 3, rows(1, &one, &[0.0; 2]));
-    assert_eq!(short, "pipeline.stage.rows");
-    let mut wide = rows(1, &one, &[0.0; 4]);
-    if let Message::Frame(Frame {
-        payload: Payload::Activations { width, .. },
-        ..
-    }) = &mut wide
-    {
-        *width = 4;
-    }
-    assert_eq!(
-        refused(&mut joined(1, 2), Origin::Head, 3, wide),
-        "pipeline.stage.width"
-    );
-}
-
-#[test]
 fn a_ping_is_answered_whatever_the_ring_and_while_a_frame_is_at_work() {
     let mut idle = stage(1, 2, Signer::default(), Cancelled::new());
     let pong = idle
@@ -455,149 +331,7 @@ fn a_ping_is_answered_whatever_the_ring_and_while_a_frame_is_at_work() {
     assert!(progress.pong(RingId(4), 1) == envelope(4, Message::Pong { tick: 1, done: 0 }));
 }
 
-#[test]
-fn evidence_goes_to_the_head_in_pieces_and_challenges_are_bounded() {
-    let mut stage = joined(1, 2);
-    let challenge = |id| Message::Challenge {
-        id,
-        nonce: Nonce::new([4; 32]),
-    };
-    assert_eq!(names(&give(&mut stage, challenge(1))), ["attest"]);
-    let whole: Vec<u8> = (0..200_000u32)
-        .map(|index| (index % 251).to_le_bytes()[0])
-        .collect();
-    let mut got = Vec::new();
-    for (index, effect) in stage.evidence(1, Some(whole.clone())).into_iter().enumerate() {
-        let StageEffect::ToHead(envelope) = effect else {
-            panic!("to the head")
-        };
-        assert_eq!(
-            envelope.encode().unwrap().len(),
-            if index < 3 { 65_536 } else { 16_384 }
-        );
-        let Message::Evidence(piece) = envelope.message else {
-            panic!("evidence")
-        };
-        assert_eq!((piece.id, usize::from(piece.part), piece.parts), (1, index, 4));
-        got.extend(piece.bytes);
-    }
-    assert!(got == whole);
-    assert!(stage.evidence(1, Some(whole)).is_empty(), "asked for once");
-    let empty = |effects: Vec<StageEffect>| match &sent(effects)[..] {
-        [("head", Message::Evidence(piece))] => piece.bytes.is_empty() && piece.parts == 1,
-        _ => false,
-    };
-    give(&mut stage, challenge(2));
-    assert!(empty(stage.evidence(2, None)));
-    give(&mut stage, challenge(3));
-    assert!(
-        empty(stage.evidence(3, Some(vec![0; 300_000]))),
-        "too long to be one"
-    );
-    for id in 10..26 {
-        assert_eq!(names(&give(&mut stage, challenge(id))), ["attest"]);
-    }
-    assert!(empty(give(&mut stage, challenge(26))), "no more at once");
-}
-
-#[test]
-fn a_part_is_signed_of_exactly_the_final_rows_or_not_at_all() {
-    let code = |effects: Vec<StageEffect>| match &sent(effects)[..] {
-        [("head", Message::Fault(fault))] => Some(fault.code),
-        [("head", Message::Part(_))] => None,
-        _ => panic!("a part or a fault"),
-    };
-    let with_rows = || {
-        let mut stage = joined(0, 1);
-        give(&mut stage, open(1));
-        give(&mut stage, ids(1, &[run(1, 0, 0, 3, 2)], &[1, 2, 3]));
-        stage
-    };
-    for (rows, expected) in [
-        (1, Some(FaultCode::Gap)),
-        (2, None),
-        (3, None),
-        (4, Some(FaultCode::Gap)),
-    ] {
-        let mut stage = with_rows();
-        assert_eq!(
-            code(give(&mut stage, finish(1, 0, rows))),
-            expected,
-            "{rows} rows"
-        );
-        assert_eq!(stage.sequences(), 0, "forgotten either way");
-    }
-    let mut stage = with_rows();
-    assert_eq!(code(give(&mut stage, finish(2, 0, 3))), Some(FaultCode::Unknown));
-    let below = sent(give(&mut stage, ids(2, &[run(1, 0, 1, 1, 2)], &[7])));
-    assert!(
-        below[0] == ("head", fault(FaultCode::Gap, 1, 0)),
-        "a final row is not computed anew"
-    );
-    give(&mut stage, ids(3, &[run(1, 2, 3, 1, 2)], &[7]));
-    assert!(give(&mut stage, finish(1, 1, 3)).is_empty(), "of an older epoch");
-
-    let mut failing = small::stage(0, 1, Signer(std::sync::Arc::default(), true), Cancelled::new());
-    failing
-        .handle(Origin::Head, envelope(3, join(0, None)))
-        .ok()
-        .unwrap();
-    give(&mut failing, open(1));
-    assert_eq!(
-        code(give(&mut failing, finish(1, 0, 0))),
-        Some(FaultCode::Signing)
-    );
-}
-
 proptest! {
-    /// However the rows were cut, thrown away and sent again, every stage's part joins with its
-    /// neighbours', and the ends are the ids that were kept and their targets.
-    #[test]
-    fn parts_join_whatever_was_thrown_away(
-        stages in 1u16..5,
-        steps in proptest::collection::vec((0u32..5, 1u16..5, any::<bool>()), 1..9),
-    ) {
-        let mut chain = Chain::new(stages);
-        chain.send(open(1));
-        let (mut kept, mut answers): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
-        let (mut committed, mut epoch) = (0u32, 0);
-        for (number, (back, count, settle)) in (1u64..).zip(steps) {
-            let len = u32::try_from(kept.len()).unwrap();
-            let pos = len.saturating_sub(back).max(committed);
-            epoch += u32::from(pos < len);
-            kept.truncate(pos.try_into().unwrap());
-            answers.truncate(pos.try_into().unwrap());
-            if settle {
-                committed = pos;
-            }
-            let new: Vec<u32> = (0..u32::from(count)).map(|i| i * 7 + u32::try_from(number).unwrap() * 31).collect();
-            kept.extend(&new);
-            let got = chain.send(ids(number, &[run(1, epoch, pos, count, committed)], &new));
-            let [Message::Answer(answer)] = &got[..] else { panic!("an answer") };
-            prop_assert_eq!(answer.runs[0].pos, pos);
-            answers.extend(answer.runs[0].targets.iter().map(|target| target.id));
-        }
-        let parts = chain.send(finish(1, epoch, kept.len().try_into().unwrap()));
-        prop_assert_eq!(parts.len(), usize::from(stages));
-        let parts: Vec<PartContent> = chain.signers.iter().map(|signer| signer.0.lock().unwrap()[0].clone()).collect();
-        let digest = |ids: &[u32], first: u64| {
-            let mut rows = RowsDigest::new(&SALT);
-            for (pos, id) in (first..).zip(ids) {
-                rows.push(&row_digest(&SALT, pos, &id.to_le_bytes()));
-            }
-            rows.finish()
-        };
-        prop_assert_eq!(parts[0].input, digest(&kept, 0));
-        prop_assert_eq!(parts.last().unwrap().output, digest(&answers, 1));
-        prop_assert!(parts.windows(2).all(|pair| pair[0].output == pair[1].input && pair[0].rows == pair[1].rows));
-        // One stage, all at once, comes to the same targets.
-        let mut whole = Chain::new(stages);
-        whole.send(open(1));
-        let got = whole.send(ids(1, &[run(1, 0, 0, u16::try_from(kept.len()).unwrap(), 0)], &kept));
-        let [Message::Answer(answer)] = &got[..] else { panic!("an answer") };
-        prop_assert!(answer.runs[0].targets.iter().map(|target| target.id).eq(answers));
-    }
-
     #[test]
     fn whatever_comes_is_taken_or_refused_within_bounds(
         number in 0u16..3,

@@ -9,4 +9,5 @@ mod world;
 mod chaos;
 mod exhaustive;
 mod manners;
+mod speed;
 mod storm;

@@ -8,7 +8,7 @@ use bastide_pipeline::message::{Envelope, Message, Sampling, SequenceId};
 use zeroize::Zeroizing;
 
 use crate::stage::{MAX_POSITIONS, evidence};
-use crate::world::{Ask, CANDIDATES, Drafts, Setting, Vice, World, terms};
+use crate::world::{Ask, CANDIDATES, Setting, Vice, World, terms};
 
 /// The record of the only answer.
 fn record(world: &World) -> &Record {
@@ -318,48 +318,6 @@ fn answers_share_frames_and_none_waits_for_another() {
     assert_eq!(counts.emitted, 16 * 40);
     assert!(counts.frames * 2 < counts.emitted, "{} frames", counts.frames);
     assert!(world.most_frames >= 3, "a frame for each stage");
-}
-
-/// Tokens a second, 4 stages, every link 10 ms, drafting 1 ms a token.
-fn speed(speculation: Speculation, drafts: Drafts) -> f64 {
-    let ask = Ask::long(0, 200);
-    let mut world = World::new(Setting {
-        stages: 4,
-        steady: true,
-        hop: 10_000,
-        speculation,
-        drafts,
-        asks: vec![ask],
-        ..Setting::default()
-    });
-    world.run();
-    let micros = u32::try_from(world.now).unwrap();
-    200.0 / (f64::from(micros) / 1e6)
-}
-
-#[test]
-fn speculation_hides_the_distance() {
-    let plain = speed(Speculation::Off, Drafts::Right);
-    let synchronous = speed(Speculation::Synchronous { k: 8 }, Drafts::Right);
-    let pipelined = speed(Speculation::Pipelined { k: 4, depth: 16 }, Drafts::Right);
-    let auto = speed(Speculation::Auto, Drafts::Right);
-    assert!((plain - 20.0).abs() < 2.0, "{plain}");
-    assert!(synchronous > 6.0 * plain, "{synchronous}");
-    assert!(pipelined > 3.0 * synchronous, "{pipelined}");
-    assert!(auto > 0.6 * pipelined, "{auto}");
-}
-
-#[test]
-fn a_draft_that_is_always_wrong_costs_little() {
-    let plain = speed(Speculation::Off, Drafts::Wrong);
-    for speculation in [
-        Speculation::Synchronous { k: 4 },
-        Speculation::Pipelined { k: 4, depth: 8 },
-        Speculation::Auto,
-    ] {
-        let speed = speed(speculation, Drafts::Wrong);
-        assert!(speed > 0.85 * plain, "{speculation:?} {speed} {plain}");
-    }
 }
 
 fn request(id: u64, prompt: Vec<u32>, budget: u32, sampling: Sampling) -> Event {

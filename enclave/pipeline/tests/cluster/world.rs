@@ -28,6 +28,8 @@ pub(crate) const CANDIDATES: usize = 2;
 pub(crate) enum Drafts {
     Right,
     Wrong,
+    /// Each token right with so many chances of a hundred.
+    Often(u64),
     /// Right, wrong, too few, too many, outside the vocabulary.
     Mixed,
 }
@@ -187,6 +189,10 @@ pub(crate) struct World {
     pub(crate) doomed: bool,
     /// Most frames that were under way at once.
     pub(crate) most_frames: usize,
+    /// When the first tokens were emitted.
+    pub(crate) first_at: Option<u64>,
+    /// When the last tokens were emitted.
+    pub(crate) last_at: u64,
     /// How often `tamper` is still applied.
     pub(crate) tampers: u32,
     random: u64,
@@ -255,6 +261,8 @@ impl World {
             ticks: 0,
             doomed: false,
             most_frames: 0,
+            first_at: None,
+            last_at: 0,
             random: setting.seed,
             nodes,
             links: vec![own],

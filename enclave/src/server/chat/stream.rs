@@ -47,7 +47,7 @@ async fn pump(mut running: Running, parts: mpsc::Sender<Part>) -> Result<Outcome
     };
     sink.event(&running.head.opening(with_usage)).await?;
     let mut pieces = 0;
-    let (finish, completion_tokens, outcome) = loop {
+    let (finish, completion_tokens, pipeline, outcome) = loop {
         match running.next().await {
             Ok(Event::Piece(piece)) => {
                 pieces += 1;
@@ -60,23 +60,24 @@ async fn pump(mut running: Running, parts: mpsc::Sender<Part>) -> Result<Outcome
             Ok(Event::Ended {
                 finish,
                 completion_tokens,
+                pipeline,
             }) => {
                 sink.event(&running.head.closing(finish, with_usage)).await?;
                 if with_usage {
                     let usage = Usage::new(running.prompt_tokens, completion_tokens);
                     sink.event(&running.head.usage(usage)).await?;
                 }
-                break (finish, completion_tokens, Outcome::Answered);
+                break (finish, completion_tokens, pipeline, Outcome::Answered);
             }
             Err(error) => {
                 sink.event(&error.to_json()).await?;
-                break (FinishReason::Error, pieces, outcome_of(&error));
+                break (FinishReason::Error, pieces, None, outcome_of(&error));
             }
         }
     };
     sink.send(Bytes::from_static(DONE)).await?;
     let Sink { parts, commitment } = sink;
-    let Ok(receipt) = running.receipt(commitment.finish(), finish, completion_tokens) else {
+    let Ok(receipt) = running.receipt(commitment.finish(), finish, completion_tokens, pipeline) else {
         // Without the end part, the connection is cut.
         return Ok(Outcome::Failed);
     };

@@ -204,6 +204,13 @@ pub(super) const LINKS: &[Known] = &[
         "see the enclave's log; an enclave that can no longer attest has to boot again",
     ),
     known(
+        "link.taken",
+        UNAVAILABLE,
+        "the place in the pipeline is another enclave's for now",
+        "two heads, or two enclaves for one stage, were started for the same pipeline",
+        "stop one of them, or wait until the other is gone",
+    ),
+    known(
         "link.message_length",
         USAGE,
         "a message on a link is empty or too long",

@@ -91,6 +91,10 @@ impl LinkMachine {
             return Err(LinkEnd::Role);
         }
         self.require_context(&hello.context)?;
+        if !self.terms.gate.lets_in(&hello, &self.terms.spki_peer) {
+            let stage = hello.context.stage;
+            return Err(LinkEnd::Taken { stage });
+        }
         self.received.extend_from_slice(frame.bytes());
         out.push(self.make_evidence(&hello.nonce));
         self.own = Own::Asked;

@@ -1,5 +1,8 @@
 //! Single events at single states.
 
+mod leases;
+mod who;
+
 use super::*;
 use bastide_attestation::ManifestDigest;
 use bastide_attestation::PipelineId;
@@ -24,6 +27,7 @@ pub(super) fn terms(role: Role) -> Terms {
         role: Role::Client,
         own: context(1),
         peers: BTreeSet::from([2]),
+        gate: LinkGate::default(),
         spki_own: SpkiDigest::new([3; 32]),
         spki_peer: SpkiDigest::new([4; 32]),
         exporter_own: secret(5),
@@ -268,152 +272,6 @@ fn every_state_has_its_time_limit_and_the_error_names_it() {
 }
 
 #[test]
-fn t3_ones_own_hello_bounced_closes_the_link() {
-    let mut bench = Bench::new();
-    let own = bench.server_hello.clone();
-    let effects = bench.machine.step(seconds(1), Input::Received(&own));
-    assert_eq!(end(&effects), Some(&LinkEnd::Role));
-}
-
-/// T3: the binder that this end proves and the one that it expects differ, even
-/// where HELLO was bounced with the role turned round and the same nonce.
-#[test]
-fn t3_evidence_of_ones_own_is_never_what_is_expected_of_the_peer() {
-    let mut bench = Bench::new();
-    let own = Hello::decode(&bench.server_hello[5..]).unwrap();
-    let turned = Hello {
-        role: Role::Client,
-        context: context(1),
-        ..own
-    };
-    let turned = frame(FrameType::Hello, &turned.encode().unwrap());
-    let effects = bench.machine.step(seconds(1), Input::Received(&turned));
-    let proved = evidence_of(&effects);
-    let effects = bench
-        .machine
-        .step(seconds(1), Input::Received(&frame(FrameType::Evidence, &proved)));
-    let expected = effects.iter().find_map(|effect| match effect {
-        Effect::Appraise {
-            expected, evidence, ..
-        } => {
-            assert_eq!(*evidence, proved);
-            Some(ideal_evidence(&expected.binder, expected.leaf))
-        }
-        _ => None,
-    });
-    assert_ne!(expected.unwrap(), proved);
-}
-
-#[test]
-fn t3_ones_own_confirm_bounced_closes_the_link() {
-    let (mut bench, _) = Bench::at(LinkState::Confirm);
-    let own = link_confirm(&bench.machine.terms.exporter_own, &bench.machine.transcript());
-    let effects = bench
-        .machine
-        .step(seconds(2), Input::Received(&frame(FrameType::Confirm, &own)));
-    assert_eq!(end(&effects), Some(&LinkEnd::Confirm));
-}
-
-#[test]
-fn t22_another_stage_pipeline_or_model_is_refused_before_evidence_is_made() {
-    let other = |change: fn(&mut LinkContext)| {
-        let mut bench = Bench::new();
-        let mut hello = Hello::decode(&bench.client_hello[5..]).unwrap();
-        change(&mut hello.context);
-        let hello = frame(FrameType::Hello, &hello.encode().unwrap());
-        let effects = bench.machine.step(seconds(1), Input::Received(&hello));
-        assert!(
-            !effects
-                .iter()
-                .any(|effect| matches!(effect, Effect::MakeEvidence { .. }))
-        );
-        match end(&effects) {
-            Some(LinkEnd::Context { member, .. }) => *member,
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(other(|context| context.stage = 2), "stage");
-    assert_eq!(
-        other(|context| context.pipeline = PipelineId::new([9; 16])),
-        "pipeline"
-    );
-    assert_eq!(
-        other(|context| context.model = ManifestDigest::new([9; 32])),
-        "model"
-    );
-}
-
-/// T22: a table of peers is a table: what is in between is not in it.
-#[test]
-fn t22_a_stage_that_is_not_in_the_table_gets_no_evidence_and_is_told_why() {
-    let terms = Terms {
-        own: context(3),
-        peers: BTreeSet::from([0, 2]),
-        ..terms(Role::Server)
-    };
-    for (stage, listed) in [(0, true), (1, false), (2, true), (3, false), (4, false)] {
-        let (mut machine, _) = LinkMachine::start(terms.clone(), Nonce::new([10; 32])).unwrap();
-        let hello = Hello {
-            role: Role::Client,
-            nonce: Nonce::new([11; 32]),
-            credential: None,
-            context: context(stage),
-            capabilities: Vec::new(),
-        };
-        let hello = frame(FrameType::Hello, &hello.encode().unwrap());
-        let effects = machine.step(seconds(1), Input::Received(&hello));
-        let attests = effects
-            .iter()
-            .any(|effect| matches!(effect, Effect::MakeEvidence { .. }));
-        assert_eq!(attests, listed, "stage {stage}");
-        if !listed {
-            assert_eq!(
-                sent(&effects),
-                [frame(FrameType::Close, &CloseCode::Context.encode())]
-            );
-            let why = end(&effects).unwrap().to_string();
-            assert!(why.contains(&format!("stage {stage}, expected 0 or 2")), "{why}");
-        }
-    }
-}
-
-/// T22: even with HELLOs that agree, evidence for stage 1 is not what is
-/// expected of stage 4.
-#[test]
-fn t22_the_expected_binder_is_of_the_stage_that_the_peer_claims() {
-    let expected = |stage| {
-        let terms = Terms {
-            // As an end that links with both: the binder is of the one it said.
-            peers: BTreeSet::from([1, 4]),
-            ..terms(Role::Server)
-        };
-        let (mut machine, _) = LinkMachine::start(terms, Nonce::new([10; 32])).unwrap();
-        let hello = Hello {
-            role: Role::Client,
-            nonce: Nonce::new([11; 32]),
-            credential: None,
-            context: context(stage),
-            capabilities: Vec::new(),
-        };
-        let frames = [
-            frame(FrameType::Hello, &hello.encode().unwrap()),
-            frame(FrameType::Evidence, b"x"),
-        ];
-        let effects = machine.step(seconds(1), Input::Received(&frames.concat()));
-        effects
-            .into_iter()
-            .find_map(|effect| match effect {
-                Effect::Appraise { expected, .. } => Some(expected),
-                _ => None,
-            })
-            .unwrap()
-    };
-    assert_eq!(expected(1), expected(1));
-    assert_ne!(expected(1).binder, expected(4).binder);
-    assert_eq!(expected(1).leaf, LeafType::ClientTls);
-}
-
-#[test]
 fn a_peer_that_confirms_before_its_evidence_is_appraised_waits() {
     let (mut slow, evidence) = Bench::at(LinkState::Evidence);
     let effects = slow.machine.step(seconds(1), Input::Received(&evidence));
@@ -472,137 +330,6 @@ fn an_end_that_can_not_attest_says_so_and_closes() {
 }
 
 // Open links.
-
-fn renewed(bench: &mut Bench, at: Duration) -> Vec<u8> {
-    let effects = bench.machine.step(at, Input::Timer);
-    assert!(effects.contains(&Effect::DrawNonce), "{effects:?}");
-    let effects = bench.machine.step(at, Input::Nonce(Nonce::new([12; 32])));
-    sent(&effects).concat()
-}
-
-#[test]
-fn a_lease_is_renewed_in_band_from_240_s_and_messages_go_on() {
-    let (mut bench, message) = Bench::at(LinkState::Opened);
-    let early = bench.machine.step(seconds(239), Input::Timer);
-    assert!(!early.contains(&Effect::DrawNonce));
-    let renew = renewed(&mut bench, seconds(240));
-    assert_eq!(renew, frame(FrameType::Renew, &[12; 32]));
-    assert!(bench.machine.data(seconds(241), b"still").1.is_ok());
-    let effects = bench.machine.step(seconds(241), Input::Received(&message));
-    assert_eq!(effects, [Effect::Deliver(b"message".to_vec())]);
-
-    let effects = bench.client.step(seconds(241), Input::Received(&renew));
-    let evidence = evidence_of(&effects);
-    let effects = bench
-        .client
-        .step(seconds(242), Input::Evidence(Ok(evidence.clone())));
-    assert_eq!(sent(&effects), [frame(FrameType::Evidence, &evidence)]);
-    let answer = sent(&effects).concat();
-    let effects = bench.machine.step(seconds(243), Input::Received(&answer));
-    let expected = effects.iter().find_map(|effect| match effect {
-        Effect::Appraise { expected, .. } => Some(ideal_evidence(&expected.binder, expected.leaf)),
-        _ => None,
-    });
-    assert_eq!(expected, Some(evidence), "bound to the new challenge");
-    let effects = bench.machine.step(seconds(243), Input::Appraised(Ok(())));
-    // The lease counts from the challenge, not from the verdict.
-    assert_eq!(effects, [Effect::ArmTimer(seconds(480))]);
-    assert_eq!(end(&bench.machine.step(seconds(479), Input::Timer)), None);
-}
-
-#[test]
-fn a_lease_that_is_not_renewed_drains_and_closes() {
-    let (mut bench, message) = Bench::at(LinkState::Opened);
-    drop(renewed(&mut bench, seconds(240)));
-    let effects = bench.machine.step(seconds(285), Input::Timer);
-    let close = frame(FrameType::Close, &CloseCode::LeaseOver.encode());
-    assert_eq!(effects[..2], [Effect::Draining, Effect::Send(close)]);
-    assert!(bench.machine.data(seconds(286), b"late").1.is_err());
-    // What the peer had sent is still taken, while its lease holds.
-    let effects = bench.machine.step(seconds(299), Input::Received(&message));
-    assert_eq!(effects, [Effect::Deliver(b"message".to_vec())]);
-    let effects = bench.machine.step(seconds(300), Input::Received(&message));
-    assert_eq!(end(&effects), Some(&LinkEnd::NotRenewed));
-    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Deliver(_))));
-}
-
-#[test]
-fn nothing_is_sent_or_taken_on_evidence_older_than_the_lease() {
-    for late in [seconds(300), seconds(100_000)] {
-        let (mut bench, message) = Bench::at(LinkState::Opened);
-        // As a machine that was asleep: no timer fired.
-        let effects = bench.machine.step(late, Input::Received(&message));
-        assert_eq!(end(&effects), Some(&LinkEnd::LeaseOver));
-        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Deliver(_))));
-        let (mut bench, _) = Bench::at(LinkState::Opened);
-        let (effects, result) = bench.machine.data(late, b"late");
-        assert_eq!((end(&effects), result), (Some(&LinkEnd::LeaseOver), Err(NotOpen)));
-        assert_eq!(
-            sent(&effects),
-            [frame(FrameType::Close, &CloseCode::LeaseOver.encode())]
-        );
-    }
-}
-
-#[test]
-fn refused_renewals_close_at_once_and_throw_away_what_is_queued() {
-    let (mut bench, _) = Bench::at(LinkState::Opened);
-    drop(renewed(&mut bench, seconds(240)));
-    drop(
-        bench
-            .machine
-            .step(seconds(241), Input::Received(&frame(FrameType::Evidence, b"x"))),
-    );
-    let effects = bench
-        .machine
-        .step(seconds(241), Input::Appraised(Err(LinkEnd::Confirm)));
-    assert!(matches!(effects.last(), Some(Effect::Close { flush: false, .. })));
-}
-
-#[test]
-fn evidence_that_nobody_asked_for_and_challenges_too_often_close_the_link() {
-    let (mut bench, _) = Bench::at(LinkState::Opened);
-    let evidence = frame(FrameType::Evidence, b"x");
-    let effects = bench.machine.step(seconds(2), Input::Received(&evidence));
-    assert_eq!(end(&effects).unwrap().code(), "link.protocol");
-
-    let renew = frame(FrameType::Renew, &[1; 32]);
-    let (mut bench, _) = Bench::at(LinkState::Opened);
-    let effects = bench.machine.step(seconds(2), Input::Received(&renew));
-    let evidence = evidence_of(&effects);
-    // Not before the first is answered,
-    let effects = bench.machine.step(seconds(3), Input::Received(&renew));
-    assert_eq!(end(&effects).unwrap().code(), "link.protocol");
-    // and not soon after.
-    let (mut bench, _) = Bench::at(LinkState::Opened);
-    drop(bench.machine.step(seconds(2), Input::Received(&renew)));
-    drop(
-        bench
-            .machine
-            .step(seconds(3), Input::Evidence(Ok(evidence.clone()))),
-    );
-    let effects = bench.machine.step(seconds(31), Input::Received(&renew));
-    assert_eq!(end(&effects), Some(&LinkEnd::RenewedTooOften));
-    let (mut bench, _) = Bench::at(LinkState::Opened);
-    drop(bench.machine.step(seconds(2), Input::Received(&renew)));
-    drop(bench.machine.step(seconds(3), Input::Evidence(Ok(evidence))));
-    let effects = bench.machine.step(seconds(32), Input::Received(&renew));
-    assert_eq!(end(&effects), None);
-}
-
-#[test]
-fn an_end_without_fresh_evidence_closes_in_order() {
-    let (mut bench, _) = Bench::at(LinkState::Opened);
-    let renew = frame(FrameType::Renew, &[1; 32]);
-    drop(bench.machine.step(seconds(240), Input::Received(&renew)));
-    let effects = bench
-        .machine
-        .step(seconds(250), Input::Evidence(Err("busy".to_owned())));
-    let close = frame(FrameType::Close, &CloseCode::Unattestable.encode());
-    assert_eq!(effects[..2], [Effect::Draining, Effect::Send(close)]);
-    let effects = bench.machine.step(seconds(260), Input::Timer);
-    assert_eq!(end(&effects).unwrap().code(), "link.unattestable");
-}
 
 #[test]
 fn a_link_is_closed_in_order_by_both_ends_saying_so() {

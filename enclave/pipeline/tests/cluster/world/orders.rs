@@ -75,6 +75,8 @@ impl World {
                 }
                 Effect::Emit { sequence, targets } => {
                     assert!(!targets.is_empty());
+                    self.first_at.get_or_insert(self.now);
+                    self.last_at = self.now;
                     let place = usize::try_from(sequence.0).unwrap();
                     let outcome = &mut self.outcomes[place];
                     assert!(!outcome.over(), "emitted after the end");
@@ -129,6 +131,14 @@ impl World {
         let how = match self.setting.drafts {
             Drafts::Right => 0,
             Drafts::Wrong => 1,
+            Drafts::Often(percent) => {
+                for id in &mut ids {
+                    if self.below(100) >= percent {
+                        *id = (*id + 1) % VOCABULARY;
+                    }
+                }
+                0
+            }
             Drafts::Mixed => self.below(7),
         };
         match how {

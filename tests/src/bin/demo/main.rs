@@ -2,6 +2,9 @@
 //! TLS and a real (small) model. The hardware alone is simulated, and every
 //! verdict says so.
 
+mod pipeline;
+
+use std::ffi::OsString;
 use std::io::{Write as _, stdout};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -17,27 +20,34 @@ const HELP: &str = "\
 The whole chain on this machine: enclave (simulated hardware), host-shim, verification,
 a prompt, its answer, its receipt, and a refusal.
 
-Usage: cargo demo [-- --serve] [-- --prompt TEXT]
+Usage: cargo demo [-- [--serve | --pipeline N] [--prompt TEXT]]
 
   --serve        leave node and proxy running and print OPENAI_BASE_URL (Ctrl-C ends them)
+  --pipeline N   one model over N enclaves (1 to 6), one of them killed in the middle of the answer
   --prompt TEXT  what to ask [default: What is Bastide?]
 
 Examples:
   cargo demo
   cargo demo -- --prompt 'What is the capital of Norway?'
   cargo demo -- --serve
+  cargo demo -- --pipeline 3
 ";
 
 fn main() -> ExitCode {
     let mut serve = false;
-    let mut prompt = "What is Bastide?".to_owned();
+    let mut stages = None;
+    let mut prompt = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--serve" => serve = true,
             "--prompt" => match arguments.next() {
-                Some(text) => prompt = text,
+                Some(text) => prompt = Some(text),
                 None => return usage("--prompt wants a text"),
+            },
+            "--pipeline" => match arguments.next().and_then(|number| number.parse().ok()) {
+                Some(number) if (1..=6).contains(&number) => stages = Some(number),
+                _ => return usage("--pipeline wants a number from 1 to 6: the model has six layers"),
             },
             "-h" | "--help" => {
                 print(HELP);
@@ -46,7 +56,13 @@ fn main() -> ExitCode {
             other => return usage(&format!("unknown argument `{other}`")),
         }
     }
-    match run(serve, &prompt) {
+    let text = |default: &str| prompt.clone().unwrap_or_else(|| default.to_owned());
+    let ended = match stages {
+        Some(_) if serve => return usage("--serve and --pipeline don't go together"),
+        Some(stages) => pipeline::run(stages, &text("Tell me a story about a fox.")),
+        None => run(serve, &text("What is Bastide?")),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("demo: {error}");
@@ -112,7 +128,7 @@ fn run(serve: bool, prompt: &str) -> Result<(), String> {
     let arguments = ["--policy", "development", "--allow-simulated", "--save", save];
     let proxy = start_proxy(&url, logs.path(), &arguments)?;
     print(&format!("   {prompt}\n   > "));
-    let answer = ask(proxy.ready("listen"), prompt)?;
+    let answer = ask(proxy.ready("listen"), prompt, || {})?;
     if answer.status != 200 {
         return Err(format!("the proxy answered {}: {}", answer.status, answer.body));
     }
@@ -122,7 +138,7 @@ fn run(serve: bool, prompt: &str) -> Result<(), String> {
     ));
 
     step(5, "the receipt of that answer, verified offline");
-    verify_receipt(&binaries.cli, &answers)?;
+    verify_receipt(&binaries.cli, &answers, &[])?;
 
     step(
         6,
@@ -158,7 +174,8 @@ fn succeed(command: &mut Command) -> Result<(), String> {
     }
 }
 
-fn ask(proxy: &str, prompt: &str) -> Result<http::Answer, String> {
+/// Asks through the proxy, prints the answer as it comes, and tells of each piece before it is printed.
+fn ask(proxy: &str, prompt: &str, mut piece_came: impl FnMut()) -> Result<http::Answer, String> {
     let body = json!({
         "model": "bastide-5m",
         "stream": true,
@@ -174,13 +191,14 @@ fn ask(proxy: &str, prompt: &str) -> Result<http::Answer, String> {
             .as_ref()
             .and_then(|chunk| chunk.pointer("/choices/0/delta/content"));
         if let Some(piece) = piece.and_then(Value::as_str) {
+            piece_came();
             print(piece);
         }
     })
 }
 
 /// Verifies the receipt that the proxy kept, against evidence, request and answer.
-fn verify_receipt(cli: &Path, answers: &Path) -> Result<(), String> {
+fn verify_receipt(cli: &Path, answers: &Path, further: &[OsString]) -> Result<(), String> {
     let answer = std::fs::read_dir(answers)
         .map_err(|error| format!("the proxy kept no answer: {error}"))?
         .filter_map(Result::ok)
@@ -206,7 +224,8 @@ fn verify_receipt(cli: &Path, answers: &Path) -> Result<(), String> {
             ])
             .arg(answer.join("request.body"))
             .arg("--response")
-            .arg(answer.join("response.body")),
+            .arg(answer.join("response.body"))
+            .args(further),
     )
 }
 
@@ -219,7 +238,7 @@ fn refuse(node: &Node, logs: &Path, prompt: &str) -> Result<(), String> {
     let url = format!("https://{}", recorder.address());
     let proxy = start_proxy(&url, &folder, &["--policy", "production"])?;
     let padding = " ".repeat(16 * 1024);
-    let answer = ask(proxy.ready("listen"), &format!("{prompt}{padding}"))?;
+    let answer = ask(proxy.ready("listen"), &format!("{prompt}{padding}"), || {})?;
     let error: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     let text = |member: &str| {
         error
