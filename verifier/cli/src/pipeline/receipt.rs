@@ -148,6 +148,37 @@ pub(crate) fn require(receipt: &Receipt, chain: &Chain) -> Result<(), ReceiptFau
     }
 }
 
+/// The first thing that is wrong with a pipeline's receipt, by a plan that was
+/// kept and evidence that was accepted: its code, and what it is. None if
+/// nothing is, or the receipt is of one node.
+pub(crate) fn wrong<'a>(
+    receipt: &Receipt,
+    plan: Option<&[u8]>,
+    accepted: impl Fn(&SignedPart) -> Option<&'a RecordedAppraisal>,
+) -> Option<(&'static str, String)> {
+    let claims = receipt.claims().pipeline.as_ref()?;
+    let Some(plan) = plan.and_then(|plan| SignedPlan::verify(plan).ok()) else {
+        return Some(("receipt.no_plan", format!("the plan {} is not here", claims.plan)));
+    };
+    let attested: Vec<Option<AttestedStage<'_>>> = claims
+        .parts
+        .iter()
+        .map(|part| {
+            let kept = accepted(&SignedPart::verify(part).ok()?)?;
+            Some(AttestedStage {
+                statement: kept.statement(),
+                digest: kept.statement_digest(),
+            })
+        })
+        .collect();
+    let chain = ReceiptChain::of(receipt, &plan, &attested)?;
+    let failed = chain.failed()?;
+    Some((
+        failed.id,
+        format!("expected {}, got {}", failed.expected, failed.got),
+    ))
+}
+
 /// Of envelopes that were kept, those of each part's stage, from 0 on: of the
 /// statement that the part names, else of another epoch of the same boot, which
 /// names the same key.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bastide_attestation::pipeline::SignedPart;
 use bastide_attestation::{Decision, Evidence, Receipt, Status, UnixTime};
 use bastide_verifier::{RecordedAppraisal, Verifier};
 use clap::Args;
@@ -13,14 +14,13 @@ use serde_json::json;
 use super::Opened;
 use crate::console::Console;
 use crate::escape::{brief, line};
-use crate::exit;
 use crate::fault::Fault;
-use crate::gate;
 use crate::ledger::LedgerFile;
 use crate::ledger::record::{Entry, Kept, word};
 use crate::policy_source::{self, PolicyArgs};
 use crate::receipt_check;
 use crate::receipt_source::verified;
+use crate::{exit, gate, pipeline};
 
 const SCHEMA: &str = "bastide.ledger-verification/v1";
 
@@ -29,7 +29,7 @@ const SCHEMA: &str = "bastide.ledger-verification/v1";
 #[command(after_help = format!("\
 Evidence that was accepted then must be accepted now, as of the time it came, under the policy given
 here. Every receipt must be signed by the key that its evidence attests, and the receipts of a boot
-must form one chain, as far as they are here.
+must form one chain, as far as they are here. Of a pipeline's receipt every stage's part must hold, too.
 
 Example:
   bastide ledger verify --policy ours.toml
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
             &mut attested,
         )?;
     }
-    receipts(&opened, &attested, &mut tally, &mut problems);
+    receipts(&opened, &attested, &mut tally, &mut problems)?;
     let exit = problems.first().map_or(exit::ACCEPTED, |problem| problem.exit);
     if console.json() {
         console.object(&json!({
@@ -198,7 +198,12 @@ fn receipts(
     attested: &BTreeMap<String, RecordedAppraisal>,
     tally: &mut Tally,
     problems: &mut Vec<Problem>,
-) {
+) -> Result<(), Fault> {
+    // Stages sign by keys of their boot, in whichever epoch they are.
+    let by_key: BTreeMap<_, _> = attested
+        .values()
+        .map(|kept| (kept.statement().receipt_key, kept))
+        .collect();
     let mut boots: BTreeMap<String, Vec<(&Kept, Receipt)>> = BTreeMap::new();
     for (_, entry) in &opened.entries {
         let Entry::Receipt(kept) = entry else { continue };
@@ -235,6 +240,16 @@ fn receipts(
                 exit::REJECTED,
             ),
         }
+        if let Some(claims) = &receipt.claims().pipeline {
+            let plan = opened.view.plan(&claims.plan)?;
+            let accepted = |part: &SignedPart| {
+                let exact = attested.get(&part.claims().statement.to_string());
+                exact.or_else(|| by_key.get(part.key()).copied())
+            };
+            if let Some((code, text)) = pipeline::receipt::wrong(&receipt, plan.as_deref(), accepted) {
+                problem(code, text, exit::REJECTED);
+            }
+        }
         boots
             .entry(receipt.key().to_string())
             .or_default()
@@ -266,4 +281,5 @@ fn receipts(
             before = Some(receipt);
         }
     }
+    Ok(())
 }

@@ -113,3 +113,30 @@ fn another_pipelines_evidence_in_the_ledger_is_not_taken_for_a_stages() {
     assert!(!found.stages.is_empty(), "they are looked at");
     assert_eq!(failed(&found), Some("receipt.distinct"));
 }
+
+#[test]
+fn judged_again_a_receipt_needs_its_plan_and_accepted_evidence_of_every_stage() {
+    let pipeline = Pipeline::new();
+    let (receipt, events) = kept(&pipeline, 3, true);
+    let found = found(&events);
+    let now = UnixTime::from_secs(AT);
+    let accepted: Vec<RecordedAppraisal> = found
+        .stages
+        .iter()
+        .map(|envelope| appraise(envelope, &verifier(), now, true).unwrap())
+        .collect();
+    let by_key = |part: &SignedPart| {
+        accepted
+            .iter()
+            .find(|kept| kept.statement().receipt_key == *part.key())
+    };
+    let plan = found.plan.as_deref();
+    assert_eq!(wrong(&receipt, plan, by_key), None);
+    let code = |wrong: Option<(&'static str, String)>| wrong.map(|(code, _)| code);
+    assert_eq!(code(wrong(&receipt, None, by_key)), Some("receipt.no_plan"));
+    let without_one = |part: &SignedPart| by_key(part).filter(|_| part.claims().stage != 1);
+    assert_eq!(
+        code(wrong(&receipt, plan, without_one)),
+        Some("receipt.stage_evidence")
+    );
+}
