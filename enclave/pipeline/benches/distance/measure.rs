@@ -1,0 +1,194 @@
+//! What is measured: the parameters of the model by themselves, and answers
+//! over a ring.
+//!
+//! Owns clocks. Refuses an answer that isn't what one node says: the benchmark
+//! ends there.
+
+use std::time::{Duration, Instant};
+
+use bastide_attestation::Salt;
+use bastide_attestation::pipeline::latency::StageCost;
+use bastide_engine::{ChatMessage, Model, Role, SamplingParams};
+use bastide_pipeline::compute::EngineLayers;
+use bastide_pipeline::head::Drafter;
+use bastide_pipeline::message::{Epoch, Payload, Run, Sampling, SequenceId};
+use bastide_pipeline::node::{Ask, HeadUpdate, PipelineHead};
+use bastide_pipeline::stage::Layers;
+use zeroize::Zeroizing;
+
+use crate::ring::Fleet;
+
+/// Tokens that a verification of the synchronous form drafts.
+pub(crate) const K: u8 = 8;
+const GREEDY: Sampling = Sampling {
+    temperature: 0.0,
+    top_p: 1.0,
+    seed: 0,
+    top_logprobs: None,
+};
+/// Passes of which the median counts.
+const PASSES: usize = 41;
+
+/// What one node says to a prompt, and where the draft agrees with it.
+pub(crate) struct Text {
+    pub(crate) prompt: Vec<u32>,
+    /// With the token that ends it.
+    pub(crate) answer: Vec<u32>,
+    /// Whether the draft, told everything before, says the same token.
+    pub(crate) agreed: Vec<bool>,
+}
+
+impl Text {
+    pub(crate) fn new(model: &Model, fleet: &Fleet, question: &str, budget: usize) -> Self {
+        let message = ChatMessage {
+            role: Role::User,
+            content: question.to_owned(),
+        };
+        let prompt = model.render_chat(&[message]).expect("the template renders");
+        let params = SamplingParams {
+            temperature: 0.0,
+            max_tokens: budget,
+            top_logprobs: Some(0),
+            ..SamplingParams::default()
+        };
+        let mut generation = model.generate(&prompt, params).expect("it fits");
+        let mut answer = Vec::new();
+        while let Some(step) = generation.next().expect("it computes") {
+            answer.extend(step.tokens.iter().map(|token| token.id));
+        }
+        let mut drafter = fleet.drafter();
+        let mut draft = drafter.open(prompt.len() + answer.len() + 1, &GREEDY);
+        let mut known = prompt.clone();
+        let mut agreed = Vec::new();
+        for id in &answer {
+            let drafted = drafter.draft(&mut draft, &known, 1, &GREEDY);
+            agreed.push(drafted.first() == Some(id));
+            known.push(*id);
+        }
+        Self {
+            prompt,
+            answer,
+            agreed,
+        }
+    }
+
+    /// Turns of the ring that the pipelined form can't do without: the first,
+    /// and one after each token that the draft got wrong but the last.
+    pub(crate) fn turns(&self) -> usize {
+        let wrong = self.agreed.iter().rev().skip(1).filter(|agreed| !**agreed);
+        1 + wrong.count()
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Median seconds of some passes, the first left out.
+fn timed(mut pass: impl FnMut()) -> f64 {
+    pass();
+    let times = (0..PASSES).map(|_| {
+        let began = Instant::now();
+        pass();
+        began.elapsed().as_secs_f64()
+    });
+    median(times.collect())
+}
+
+/// What a stage takes for frames of one row and of more, with nothing else to do.
+fn stage_cost(model: &std::sync::Arc<Model>, hop: Duration) -> StageCost {
+    let mut layers = EngineLayers::new(std::sync::Arc::clone(model));
+    let mut sequence = layers.open(128, &GREEDY);
+    let width = model.config().hidden;
+    let mut rows = |pos: u32, rows: u16| {
+        let run = Run {
+            sequence: SequenceId(1),
+            epoch: Epoch(0),
+            pos,
+            rows,
+            wanted: rows,
+            committed: 0,
+        };
+        let count = usize::from(rows);
+        let payload = if model.layers().start == 0 {
+            Payload::Ids(Zeroizing::new(vec![9; count]))
+        } else {
+            Payload::Activations {
+                width: u32::try_from(width).expect("a small model"),
+                values: Zeroizing::new(vec![0.5; width * count]),
+            }
+        };
+        let computed = layers.run(&mut [(run, &mut sequence)], &payload);
+        assert!(computed.is_ok(), "rows are computed");
+    };
+    rows(0, 32);
+    let one = timed(|| rows(32, 1));
+    let more = timed(|| rows(32, 1 + u16::from(K)));
+    StageCost {
+        hop_s: hop.as_secs_f64(),
+        row_s: one,
+        further_row_s: ((more - one) / f64::from(K)).max(0.0),
+    }
+}
+
+/// The model's parameters: of each stage, and of the draft for a token.
+pub(crate) fn parameters(fleet: &Fleet, hop: Duration) -> (Vec<StageCost>, f64) {
+    let costs = fleet.models().iter().map(|model| stage_cost(model, hop));
+    let mut drafter = fleet.drafter();
+    let mut draft = drafter.open(128, &GREEDY);
+    // A prompt whose last token is new each time, so that each draft is computed.
+    let mut ids = vec![9; 32];
+    let mut drafted = 0;
+    let took = timed(|| {
+        if let Some(last) = ids.last_mut() {
+            *last = if *last == 9 { 10 } else { 9 };
+        }
+        drafted = drafter.draft(&mut draft, &ids, usize::from(K), &GREEDY).len();
+    });
+    let tokens = u32::try_from(drafted.max(1)).expect("a few");
+    (costs.collect(), took / f64::from(tokens))
+}
+
+/// One answer over a ring.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Answered {
+    /// Seconds from asking to the last token.
+    pub(crate) seconds: f64,
+    pub(crate) tokens: u32,
+    /// Frames whose targets counted, the prompt's included.
+    pub(crate) rounds: u32,
+}
+
+/// Asks for an answer of at most `budget` tokens, and compares it with one node's.
+pub(crate) async fn answer(head: &PipelineHead, text: &Text, budget: usize) -> Answered {
+    let budget = budget.min(text.answer.len());
+    let ask = Ask {
+        prompt: Zeroizing::new(text.prompt.clone()),
+        budget: u32::try_from(budget).expect("a short answer"),
+        sampling: GREEDY,
+        salt: Salt::new([0x77; 32]),
+        stop: None,
+    };
+    let began = Instant::now();
+    let mut answer = head.submit(ask).await.expect("the head runs");
+    let (mut ids, mut seconds) = (Vec::new(), 0.0);
+    loop {
+        match answer.next().await.expect("an answer ends by Done or Failed") {
+            HeadUpdate::Tokens(targets) => {
+                seconds = began.elapsed().as_secs_f64();
+                ids.extend(targets.iter().map(|target| target.id));
+            }
+            HeadUpdate::Done(record) => {
+                assert_eq!(ids, text.answer[..budget], "a ring says what one node says");
+                assert!(record.replans.is_empty(), "no stage was lost");
+                return Answered {
+                    seconds,
+                    tokens: record.produced,
+                    rounds: record.rounds,
+                };
+            }
+            HeadUpdate::Failed(code) => panic!("the answer ended with {code}"),
+        }
+    }
+}

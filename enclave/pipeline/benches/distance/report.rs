@@ -1,0 +1,171 @@
+//! The table, and which targets it meets.
+//!
+//! Owns the words around the numbers. Refuses a page without the two marks
+//! between which the table goes.
+
+use std::fmt::Write as _;
+
+use bastide_attestation::pipeline::latency::expected_tokens;
+
+const BEGIN: &str = "<!-- measured: written by the benchmark -->";
+const END: &str = "<!-- end of what was measured -->";
+
+/// How the draft is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Plain,
+    Synchronous,
+    Pipelined,
+}
+
+impl Form {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Synchronous => "synchronous",
+            Self::Pipelined => "pipelined",
+        }
+    }
+}
+
+/// One ring in one form.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) stages: u16,
+    /// Round trip between neighbours, milliseconds.
+    pub(crate) trip: u32,
+    pub(crate) form: Form,
+    /// Seconds of one turn, as the model adds it up.
+    pub(crate) lap: f64,
+    /// Tokens for each turn of the ring.
+    pub(crate) per_turn: f64,
+    /// Tokens per second.
+    pub(crate) measured: f64,
+    pub(crate) predicted: f64,
+    /// By how much of itself an answer is faster over bare TCP.
+    pub(crate) attestation: Option<f64>,
+}
+
+/// What was measured.
+pub(crate) struct Table {
+    pub(crate) rows: Vec<Row>,
+    /// Tokens on which the draft agrees with the model, and all.
+    pub(crate) agreed: (usize, usize),
+}
+
+/// The acceptance at which rounds of K drafted tokens give so many tokens.
+pub(crate) fn acceptance(k: u32, tokens: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if expected_tokens(k, middle) < tokens {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+impl Table {
+    /// How many times as fast as without a draft.
+    fn gain(&self, row: &Row) -> f64 {
+        let plain = |other: &&Row| {
+            (other.stages, other.trip, other.form) == (row.stages, row.trip, Form::Plain)
+        };
+        let plain = self.rows.iter().find(plain);
+        plain.map_or(1.0, |plain| row.measured / plain.measured)
+    }
+
+    /// Everything, as Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!(
+            "Draft and model agree on {} of {} tokens of the answers. Every answer of every ring was the one node's, token for token.\n\n{}\n\
+             | stages | round trip | form | L | tokens a turn | tokens/s | the model | of it | to plain | attestation |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
+            self.agreed.0,
+            self.agreed.1,
+            self.targets(),
+        );
+        for row in &self.rows {
+            let attestation = match row.attestation {
+                Some(cost) => format!("{:+.1} %", cost * 100.0),
+                None => "–".to_owned(),
+            };
+            // Writing to a string can't fail.
+            let _ = writeln!(
+                text,
+                "| {} | {} ms | {} | {:.1} ms | {:.2} | {:.1} | {:.1} | {:.0} % | {:.2} × | {attestation} |",
+                row.stages,
+                row.trip,
+                row.form.name(),
+                row.lap * 1e3,
+                row.per_turn,
+                row.measured,
+                row.predicted,
+                100.0 * row.measured / row.predicted,
+                self.gain(row),
+            );
+        }
+        text
+    }
+
+    fn targets(&self) -> String {
+        let share = |row: &&Row| row.measured / row.predicted;
+        let least = self.rows.iter().map(|row| share(&row)).fold(f64::MAX, f64::min);
+        let within = self.rows.iter().filter(|row| share(row) >= 0.9).count();
+        let mut lines = format!(
+            "| target | measured | |\n|---|---|---|\n| at least 90 % of the model | {within} of {} rings, the least {:.0} % | {} |\n",
+            self.rows.len(),
+            least * 100.0,
+            met(least >= 0.9),
+        );
+        for (trip, target) in [(20, 4.0), (100, 3.0)] {
+            for form in [Form::Synchronous, Form::Pipelined] {
+                let wanted = |row: &&Row| (row.stages, row.trip, row.form) == (4, trip, form);
+                if let Some(row) = self.rows.iter().find(wanted) {
+                    let gain = self.gain(row);
+                    let _ = writeln!(
+                        lines,
+                        "| {}, 4 stages, hops of {} ms: {target} × plain | {gain:.2} × | {} |",
+                        form.name(),
+                        trip / 2,
+                        met(gain >= target),
+                    );
+                }
+            }
+        }
+        let mut trips: Vec<u32> = self.rows.iter().map(|row| row.trip).collect();
+        trips.sort_unstable();
+        trips.dedup();
+        for trip in trips {
+            let of = self.rows.iter().filter(|row| row.trip == trip);
+            let mut costs: Vec<f64> = of.filter_map(|row| row.attestation).collect();
+            costs.sort_by(f64::total_cmp);
+            if let Some(cost) = costs.get(costs.len() / 2) {
+                let _ = writeln!(
+                    lines,
+                    "| attestation at most 3 %, round trip {trip} ms | {:+.1} %, median of {} rings | {} |",
+                    cost * 100.0,
+                    costs.len(),
+                    met(*cost <= 0.03),
+                );
+            }
+        }
+        lines
+    }
+}
+
+const fn met(met: bool) -> &'static str {
+    if met { "met" } else { "**not met**" }
+}
+
+/// The page with what was measured between its marks.
+pub(crate) fn replaced(page: &str, text: &str) -> String {
+    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let (before, after) = parts.unwrap_or_else(|| panic!("expected the lines {BEGIN:?} and {END:?} in the page"));
+    format!("{before}{BEGIN}\n\n{text}\n{END}{after}")
+}
