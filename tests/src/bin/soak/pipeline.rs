@@ -236,7 +236,7 @@ fn sampled(series: &mut Series, at: Duration) -> String {
 fn counters(metrics: &str) -> BTreeMap<&str, &str> {
     let lines = metrics
         .lines()
-        .filter_map(|line| line.strip_prefix("bastide_pipeline_"));
+        .filter_map(|line| line.strip_prefix("bastide_enclave_pipeline_"));
     lines.filter_map(|line| line.split_once(' ')).collect()
 }
 

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 const PROMPTS: [&str; 8] = [
     "Tell me a story about a fox.",
     "What is Bastide?",
+    "Tell me a story about a dog and a cat.",
+    "Tell me a story about a girl who found a key in the garden.",
+    "Tell me a story about a boat on the sea, and about the wind.",
     "What is the capital of Norway?",
-    "Write a letter to a friend who moved to the sea.",
-    "Why is the sky blue? Explain it to a child, and then to a teacher.",
-    "Name three things that one can find in a forest.",
     "Once upon a time there was a little town with walls around it, and in the town there lived a baker, \
      a smith, and a woman who kept bees. One morning, the baker found that all of the bread was gone. Go on.",
     "Hello!",
