@@ -40,7 +40,7 @@ impl std::fmt::Debug for Delay {
 }
 
 struct Shared {
-    upstream: String,
+    upstream: Mutex<String>,
     one_way: Duration,
     tap: Option<Tap>,
     /// Bytes that came, by direction.
@@ -70,7 +70,7 @@ impl Delay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
-            upstream: upstream.to_owned(),
+            upstream: Mutex::new(upstream.to_owned()),
             one_way,
             tap,
             to_node: AtomicU64::new(0),
@@ -100,6 +100,12 @@ impl Delay {
         (read(&self.shared.to_node), read(&self.shared.to_client))
     }
 
+    /// Relays connections to come to another address: whoever is behind this
+    /// relay was started anew, elsewhere.
+    pub fn redirect(&self, upstream: &str) {
+        upstream.clone_into(&mut self.shared.lock_upstream());
+    }
+
     /// Cuts every connection. What is on its way is lost; new ones are relayed.
     pub fn cut(&self) {
         for stream in self.shared.lock_open().drain(..) {
@@ -110,13 +116,18 @@ impl Delay {
 }
 
 impl Shared {
+    fn lock_upstream(&self) -> std::sync::MutexGuard<'_, String> {
+        self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_open(&self) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn relay(shared: &Arc<Shared>, client: &TcpStream) -> std::io::Result<()> {
-    let node = TcpStream::connect(&shared.upstream)?;
+    let upstream = shared.lock_upstream().clone();
+    let node = TcpStream::connect(upstream)?;
     for stream in [client, &node] {
         stream.set_nodelay(true)?;
     }
@@ -239,6 +250,21 @@ mod tests {
         assert!(came == sent, "{} of {} bytes", came.len(), sent.len());
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         assert_eq!(delay.bytes(), (32 << 20, 32 << 20));
+    }
+
+    #[test]
+    fn a_relay_that_is_redirected_takes_new_connections_elsewhere() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+        let delay = Delay::start(&gone.local_addr().unwrap().to_string(), Duration::ZERO);
+        drop(gone);
+        let mut back = [0];
+        let refused = connect(&delay).read(&mut back);
+        assert!(matches!(refused, Ok(0) | Err(_)), "{refused:?}");
+        delay.redirect(&echo().to_string());
+        let mut stream = connect(&delay);
+        stream.write_all(b"z").unwrap();
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"z");
     }
 
     #[test]

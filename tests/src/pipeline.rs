@@ -69,6 +69,20 @@ impl Plan {
     /// # Errors
     /// What a command printed.
     pub fn sign(folder: &Path, stages: usize, drafts: bool, policy: &str) -> Result<Self, String> {
+        Self::sign_edited(folder, stages, drafts, policy, |plan| plan)
+    }
+
+    /// The same where `edit` changes the plan, which is TOML, before it is signed.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub fn sign_edited(
+        folder: &Path,
+        stages: usize,
+        drafts: bool,
+        policy: &str,
+        edit: impl FnOnce(String) -> String,
+    ) -> Result<Self, String> {
         let binaries = Binaries::build();
         let key = folder.join("owner.key");
         run(Command::new(&binaries.cli).args(["key", "new", "-o"]).arg(&key))?;
@@ -93,7 +107,7 @@ impl Plan {
         }
         write!(plan, "\n[admit]\nchips = [\"{chip}\"]\n").map_err(|error| error.to_string())?;
         let (source, file) = (folder.join("plan.toml"), folder.join("plan.cose"));
-        fs::write(&source, plan).map_err(|error| format!("no plan: {error}"))?;
+        fs::write(&source, edit(plan)).map_err(|error| format!("no plan: {error}"))?;
         let mut sign = Command::new(&binaries.cli);
         sign.args(["pipeline", "sign"])
             .arg(&source)

@@ -31,7 +31,22 @@ struct Log {
     to_node: Vec<u8>,
     to_client: Vec<u8>,
     records: Vec<TlsRecord>,
+    /// Bodies of records of application data, in the order in which they were complete.
+    application_data: Vec<u8>,
+    connections: Vec<Sizes>,
 }
+
+/// Bytes of application data on one connection.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// From client to node.
+    pub to_node: usize,
+    /// From node to client.
+    pub to_client: usize,
+}
+
+/// Content type of application data.
+const APPLICATION_DATA: u8 = 23;
 
 /// A listening recorder.
 #[derive(Debug)]
@@ -56,8 +71,13 @@ impl Recorder {
                 let Ok(node) = TcpStream::connect(&upstream) else {
                     continue;
                 };
-                pump(&client, &node, Direction::ToNode, &shared);
-                pump(&node, &client, Direction::ToClient, &shared);
+                let number = {
+                    let mut log = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.connections.push(Sizes::default());
+                    log.connections.len() - 1
+                };
+                pump(&client, &node, Direction::ToNode, &shared, number);
+                pump(&node, &client, Direction::ToClient, &shared, number);
             }
         });
         Self { address, log }
@@ -79,6 +99,20 @@ impl Recorder {
             .clone()
     }
 
+    /// What was encrypted, of all records of application data so far, both ways.
+    #[must_use]
+    pub fn application_data(&self) -> Vec<u8> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.application_data.clone()
+    }
+
+    /// How much of it went over each connection, in the order in which they came.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Sizes> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.connections.clone()
+    }
+
     /// Whether `needle` went over the wire in clear, either way.
     #[must_use]
     pub fn saw(&self, needle: &[u8]) -> bool {
@@ -89,7 +123,7 @@ impl Recorder {
     }
 }
 
-fn pump(from: &TcpStream, to: &TcpStream, direction: Direction, log: &Arc<Mutex<Log>>) {
+fn pump(from: &TcpStream, to: &TcpStream, direction: Direction, log: &Arc<Mutex<Log>>, number: usize) {
     let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else {
         return;
     };
@@ -108,6 +142,14 @@ fn pump(from: &TcpStream, to: &TcpStream, direction: Direction, log: &Arc<Mutex<
                 }
                 while let Some((record, size)) = first_record(&partial, direction) {
                     log.records.push(record);
+                    if record.content_type == APPLICATION_DATA {
+                        log.application_data.extend_from_slice(&partial[5..size]);
+                        let sizes = &mut log.connections[number];
+                        match direction {
+                            Direction::ToNode => sizes.to_node += record.length,
+                            Direction::ToClient => sizes.to_client += record.length,
+                        }
+                    }
                     partial.drain(..size);
                 }
             }

@@ -5,6 +5,7 @@
 
 mod load;
 mod memory;
+mod pipeline;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,10 +24,15 @@ const HELP: &str = "\
 A soak of the whole chain, with simulated hardware.
 
 Usage: tests/soak [--minutes N] [--stalls N:MS] [--kill-every SECONDS]
+       tests/soak --pipeline [--minutes N] [--kill-every SECONDS] [--seed N]
 
   --minutes N            how long [default: 30]
   --stalls N:MS          every Nth report takes so many milliseconds longer [default: 10:10200]
-  --kill-every SECONDS   how often the second node is killed [default: 45]
+  --kill-every SECONDS   how often the second node is killed [default: 45],
+                         or one of the stages [default: 20]
+  --pipeline             a pipeline of three stages and a spare instead, 16 answers at a time,
+                         each compared with what one node says
+  --seed N               which stage is killed when [default: 1]
 ";
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
@@ -35,22 +41,31 @@ const DEVELOPMENT: [&str; 3] = ["--policy", "development", "--allow-simulated"];
 struct Options {
     minutes: u64,
     stalls: String,
-    kill_every: u64,
+    kill_every: Option<u64>,
+    pipeline: bool,
+    seed: u64,
 }
 
 fn main() -> ExitCode {
     let mut options = Options {
         minutes: 30,
         stalls: "10:10200".to_owned(),
-        kill_every: 45,
+        kill_every: None,
+        pipeline: false,
+        seed: 1,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--pipeline" {
+            options.pipeline = true;
+            continue;
+        }
         let value = arguments.next();
         let number = value.as_deref().and_then(|text| text.parse().ok());
         match (argument.as_str(), number, value) {
             ("--minutes", Some(minutes @ 1..=1440), _) => options.minutes = minutes,
-            ("--kill-every", Some(seconds @ 5..=86_400), _) => options.kill_every = seconds,
+            ("--kill-every", Some(seconds @ 5..=86_400), _) => options.kill_every = Some(seconds),
+            ("--seed", Some(seed), _) => options.seed = seed,
             ("--stalls", _, Some(stalls)) => options.stalls = stalls,
             _ => {
                 eprint!("{HELP}");
@@ -58,7 +73,16 @@ fn main() -> ExitCode {
             }
         }
     }
-    match soak(&options) {
+    let ended = if options.pipeline {
+        pipeline::soak(&pipeline::Options {
+            minutes: options.minutes,
+            kill_every: Duration::from_secs(options.kill_every.unwrap_or(20)),
+            seed: options.seed,
+        })
+    } else {
+        soak(&options)
+    };
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
@@ -80,6 +104,7 @@ fn soak(options: &Options) -> Result<bool, String> {
             .map(|()| path)
             .map_err(|error| error.to_string())
     };
+    let kill_every = options.kill_every.unwrap_or(45);
     let stalling = ["--simulated-stalls", options.stalls.as_str()];
     // One node that stays up, and is measured; one that is killed again and again.
     let steady = Node::start(&logs("steady")?, &stalling)?;
@@ -132,7 +157,7 @@ fn soak(options: &Options) -> Result<bool, String> {
         }));
     }
     let mortal = Arc::new(Mortal::new(mortal, &mortal_logs, &[], watched_mortal.clone()));
-    let (killed, every) = (Arc::clone(&kills), Duration::from_secs(options.kill_every));
+    let (killed, every) = (Arc::clone(&kills), Duration::from_secs(kill_every));
     let mut last = Instant::now();
     threads.push(load::repeat(&stop, Duration::from_millis(200), move || {
         if last.elapsed() >= every {
@@ -169,8 +194,8 @@ fn soak(options: &Options) -> Result<bool, String> {
     let metrics = http::request(steady.enclave.ready("metrics"), "GET", "/metrics", "", |_| ())?;
 
     println!(
-        "\nsoak of {} min, stalls {}, a kill every {} s\n",
-        options.minutes, options.stalls, options.kill_every
+        "\nsoak of {} min, stalls {}, a kill every {kill_every} s\n",
+        options.minutes, options.stalls
     );
     println!("| work | done | refused | failed |\n|---|---|---|---|");
     for (what, count) in [

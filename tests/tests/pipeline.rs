@@ -1,0 +1,12 @@
+//! A pipeline end to end, with real processes: the answers of one node whatever
+//! the split and whoever dies, proofs of every stage that a client can check,
+//! nothing on any wire in clear, and nothing at all to a stage that isn't the plan's.
+
+#[path = "pipeline/answers.rs"]
+mod answers;
+#[path = "pipeline/ask.rs"]
+mod ask;
+#[path = "pipeline/capture.rs"]
+mod capture;
+#[path = "pipeline/strangers.rs"]
+mod strangers;
