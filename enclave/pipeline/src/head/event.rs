@@ -168,7 +168,7 @@ pub struct Record {
     pub drafted: u32,
     /// Drafted tokens that were right.
     pub accepted: u32,
-    /// Verifications: runs whose targets counted.
+    /// Times that some were drafted: at most `largest_k` each.
     pub rounds: u32,
     /// Most tokens drafted at once.
     pub largest_k: u8,

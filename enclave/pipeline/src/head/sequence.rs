@@ -303,7 +303,6 @@ impl Sequence {
             self.cut();
         }
         self.accepted = self.accepted.saturating_add(narrow(taken.right));
-        self.rounds = self.rounds.saturating_add(u32::from(!taken.emitted.is_empty()));
         Ok(taken)
     }
 

@@ -95,6 +95,8 @@ impl Sequence {
         }
         self.barren = added == 0 && overlap == 0;
         self.drafted = self.drafted.saturating_add(narrow(added));
+        // Also what will be thrown away unverified: `drafted` counts that, too.
+        self.rounds = self.rounds.saturating_add(u32::from(added > 0));
         self.largest_k = self.largest_k.max(u8::try_from(added).unwrap_or(u8::MAX));
         Some(added)
     }

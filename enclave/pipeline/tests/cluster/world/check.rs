@@ -27,6 +27,13 @@ impl World {
                 ask.prompt.len() + produced - 1
             );
             assert!(record.accepted <= record.drafted && record.replans.len() <= 16);
+            // What a verifier of the receipt holds against each other.
+            let most = record.rounds * u32::from(record.largest_k);
+            assert!(
+                record.drafted <= most,
+                "{} drafted, {most} at most",
+                record.drafted
+            );
             let salt = Salt::new([u8::try_from(place).unwrap(); 32]);
             let digest = |ids: &[u32], first: usize| {
                 let rows: Vec<[u8; 32]> = ids
