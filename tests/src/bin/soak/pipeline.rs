@@ -272,7 +272,7 @@ fn report(
     println!("| receipts refused offline | {bad} |");
     println!("| slowest answer, ms | {} |", read(&tally.slowest));
     let counters = counters(metrics);
-    for (name, value) in &counters {
+    for (name, value) in counters.iter().filter(|(name, _)| name.ends_with("_total")) {
         println!("| head: {name} | {value} |");
     }
     for note in tally
@@ -310,7 +310,9 @@ fn report(
         .filter(|(code, _)| !EXCUSED.contains(&code.as_str()))
         .map(|(_, count)| count)
         .sum();
+    let replans = counters.get("replans_total").copied().unwrap_or("0");
     let good = wrong == 0
+        && replans != "0"
         && right > 0
         && unexcused == 0
         && killed > 0
@@ -318,7 +320,6 @@ fn report(
         && verified > 0
         && bad + unrun == 0
         && flat;
-    let replans = counters.get("replans_total").copied().unwrap_or("?");
     println!(
         "\npipeline soak: {}: {right} answers, {wrong} wrong, {killed} kills, {replans} answers taken up again, \
          {} asked again ({unexcused} without excuse), {verified} receipts verified, memory {}",
