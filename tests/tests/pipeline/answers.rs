@@ -101,46 +101,27 @@ fn a_stage_killed_in_mid_answer_changes_nothing_and_its_receipt_verifies_with_ev
 
     let evidence = folder.path().join("evidence.cmw");
     let verify = |more: &[&str], file: &Path| {
-        bastide(|command| {
+        let (exit, shown) = bastide(|command| {
             command
                 .args(["verify", &url, "--pipeline", "--no-ledger"])
-                .args(TRUST)
-                .args(more)
-                .arg(file);
-        })
+                .args(TRUST);
+            command.arg("--save-evidence").arg(&evidence).args(more).arg(file);
+        });
+        (exit, shown["code"].as_str().unwrap_or_default().to_owned())
     };
-    let (exit, code) = bastide(|command| {
-        command
-            .args([
-                "verify",
-                &url,
-                "--pipeline",
-                "--no-ledger",
-                "--plan-policies",
-                "--owner",
-            ])
-            .arg(&plan.owner);
-        command.args(TRUST).arg("--save-evidence").arg(&evidence);
-    });
-    assert_eq!((exit, code.as_str()), (0, ""));
-    assert_eq!(verify(&["--plan"], &plan.file), (0, String::new()));
-    assert_eq!(
-        verify(&["--owner"], &other.owner),
-        (10, "pipeline.owner".to_owned())
-    );
-    assert_eq!(
-        verify(&["--plan"], &other.file),
-        (10, "pipeline.plan_differs".to_owned())
-    );
+    let (accepted, refused) = ((0, String::new()), |code: &str| (10, code.to_owned()));
+    assert_eq!(verify(&["--owner"], &other.owner), refused("pipeline.owner"));
+    assert_eq!(verify(&["--plan"], &other.file), refused("pipeline.plan_differs"));
+    assert_eq!(verify(&["--plan"], &plan.file), accepted);
+    assert_eq!(verify(&["--plan-policies", "--owner"], &plan.owner), accepted);
 
     let kept = kept_answers(&answers);
     assert_eq!(kept.len(), 2);
     let stages = [0, 1, 2].map(|stage| evidence.with_extension(format!("stage-{stage}.cmw")));
     for answer in &kept {
-        let good = judge(answer, &plan.file, &plan.owner, &stages);
-        assert_eq!(good, (0, String::new()), "{}", answer.display());
+        let judged = judge(answer, &plan.file, &plan.owner, &stages);
+        assert_eq!(judged, accepted, "{}", answer.display());
     }
-    let refused = |code: &str| (10, code.to_owned());
     let answer = &kept[0];
     assert_eq!(replans(answer), 1);
     assert_eq!(
@@ -151,11 +132,24 @@ fn a_stage_killed_in_mid_answer_changes_nothing_and_its_receipt_verifies_with_ev
         judge(answer, &other.file, &other.owner, &stages),
         refused("receipt.plan")
     );
+    // One guest too few is the first thing that is wrong then; the stage's own check says which.
     for left in 1..3 {
         let mut some = stages.to_vec();
         some.remove(left);
-        let judged = judge(answer, &plan.file, &plan.owner, &some);
-        assert_eq!(judged, refused("receipt.stage_evidence"), "without stage {left}");
+        let (exit, shown) = verdict(answer, &plan.file, &plan.owner, &some);
+        assert_eq!(
+            (exit, &shown["code"]),
+            (10, &"receipt.distinct".into()),
+            "without stage {left}"
+        );
+        let failed: Vec<&str> = shown["pipeline"]["stages"][left]["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|check| check["status"] == "fail")
+            .filter_map(|check| check["id"].as_str())
+            .collect();
+        assert_eq!(failed, ["receipt.stage_evidence"], "without stage {left}");
     }
     pipeline.terminate().unwrap();
 }
@@ -170,7 +164,13 @@ fn kept_answers(folder: &Path) -> Vec<PathBuf> {
     kept
 }
 
+/// Exit status and code of a judgement of a kept answer.
 fn judge(answer: &Path, plan: &Path, owner: &Path, stages: &[PathBuf]) -> (i32, String) {
+    let (exit, shown) = verdict(answer, plan, owner, stages);
+    (exit, shown["code"].as_str().unwrap_or_default().to_owned())
+}
+
+fn verdict(answer: &Path, plan: &Path, owner: &Path, stages: &[PathBuf]) -> (i32, Value) {
     let salt = fs::read_to_string(answer.join("salt.hex")).unwrap();
     bastide(|command| {
         command

@@ -1,7 +1,7 @@
 //! Asking a node or a head through a proxy, and what one node says.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use bastide_tests::binaries::Binaries;
@@ -107,20 +107,13 @@ pub(crate) fn plan(stages: usize) -> &'static Plan {
     plan
 }
 
-/// Runs `bastide`, and gives its exit status and the code in its JSON.
-pub(crate) fn bastide(arguments: impl FnOnce(&mut Command)) -> (i32, String) {
+/// Runs `bastide`, and gives its exit status and its JSON.
+pub(crate) fn bastide(arguments: impl FnOnce(&mut Command)) -> (i32, Value) {
     let mut command = Command::new(&Binaries::build().cli);
     arguments(&mut command);
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.args(["--output", "json"]).output().unwrap();
-    let said: Value = serde_json::from_slice(&stdout).unwrap_or_default();
-    let code = said["code"].as_str().unwrap_or_default().to_owned();
-    let exit = status.code().unwrap_or(-1);
-    if said.is_null() {
-        return (exit, String::from_utf8_lossy(&stderr).into_owned());
-    }
-    (exit, code)
+    let output = command.args(["--output", "json"]).output().unwrap();
+    let said = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    (output.status.code().unwrap_or(-1), said)
 }
