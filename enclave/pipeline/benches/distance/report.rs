@@ -70,9 +70,8 @@ pub(crate) fn acceptance(k: u32, tokens: f64) -> f64 {
 impl Table {
     /// How many times as fast as without a draft.
     fn gain(&self, row: &Row) -> f64 {
-        let plain = |other: &&Row| {
-            (other.stages, other.trip, other.form) == (row.stages, row.trip, Form::Plain)
-        };
+        let plain =
+            |other: &&Row| (other.stages, other.trip, other.form) == (row.stages, row.trip, Form::Plain);
         let plain = self.rows.iter().find(plain);
         plain.map_or(1.0, |plain| row.measured / plain.measured)
     }
@@ -80,11 +79,12 @@ impl Table {
     /// Everything, as Markdown.
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!(
-            "Draft and model agree on {} of {} tokens of the answers. Every answer of every ring was the one node's, token for token.\n\n{}\n\
+            "Draft and model agree on {} of {} tokens of the answers. Every answer of every ring was the one node's, token for token. Built with the {} profile.\n\n{}\n\
              | stages | round trip | form | L | tokens a turn | tokens/s | the model | of it | to plain | attestation |\n\
              |---|---|---|---|---|---|---|---|---|---|\n",
             self.agreed.0,
             self.agreed.1,
+            if cfg!(debug_assertions) { "test" } else { "bench" },
             self.targets(),
         );
         for row in &self.rows {
@@ -166,6 +166,7 @@ pub(crate) fn replaced(page: &str, text: &str) -> String {
         let (_, after) = rest.split_once(END)?;
         Some((before, after))
     });
-    let (before, after) = parts.unwrap_or_else(|| panic!("expected the lines {BEGIN:?} and {END:?} in the page"));
+    let (before, after) =
+        parts.unwrap_or_else(|| panic!("expected the lines {BEGIN:?} and {END:?} in the page"));
     format!("{before}{BEGIN}\n\n{text}\n{END}{after}")
 }
