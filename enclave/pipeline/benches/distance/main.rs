@@ -13,7 +13,11 @@
 //! one node.
 
 #[path = "../../../../tests/src/delay.rs"]
-#[expect(dead_code, unreachable_pub, reason = "the end-to-end tests' own relay; they use more of it")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the end-to-end tests' own relay; they use more of it"
+)]
 mod delay;
 #[path = "../../tests/node/enclave.rs"]
 mod enclave;
@@ -162,6 +166,8 @@ async fn measure_all(scope: &Scope) -> Table {
             let hop = Duration::from_micros(u64::from(*trip) * 500);
             let (costs, draft) = measure::parameters(&fleet, hop);
             let model = Model::new(&costs, draft);
+            let further: f64 = costs.iter().map(|cost| cost.further_row_s).sum();
+            eprintln!("{costs:?}, a drafted token {:.0} µs", draft * 1e6);
             for (form, speculation) in FORMS {
                 let (count, budget) = match form {
                     Form::Plain if *trip > FAR_MS => FAR,
@@ -169,7 +175,7 @@ async fn measure_all(scope: &Scope) -> Table {
                 };
                 let asked = &texts[..count.min(texts.len())];
                 let (answers, cost) = ask_all(&fleet, hop, speculation, asked, budget, *trip <= FAR_MS).await;
-                let row = row(*stages, *trip, form, &model, asked, &answers, cost);
+                let row = row(*stages, *trip, form, (&model, further), asked, &answers, cost);
                 eprintln!("{:4.0} s  {row:?}", began.elapsed().as_secs_f64());
                 rows.push(row);
             }
@@ -230,7 +236,7 @@ fn row(
     stages: u16,
     trip: u32,
     form: Form,
-    model: &Model,
+    (model, further_row_s): (&Model, f64),
     texts: &[Text],
     answers: &[Answered],
     attestation: Option<f64>,
@@ -245,11 +251,15 @@ fn row(
         Form::Pipelined => f64::from(u32::try_from(turns).unwrap_or(u32::MAX)),
     };
     let per_turn = tokens / turns;
-    let predicted = match form {
+    let rate = match form {
         Form::Plain => model.plain(),
         Form::Synchronous => model.synchronous(u32::from(K), report::acceptance(u32::from(K), per_turn)),
         Form::Pipelined => model.pipelined(u32::from(DEPTH) * 4, 1.0 - 1.0 / per_turn),
     };
+    // The closed forms know nothing of a prompt, whose rows go with the first turn.
+    let prompts: usize = texts.iter().map(|text| text.prompt.len() - 1).sum();
+    let prompts = f64::from(u32::try_from(prompts).unwrap_or(u32::MAX));
+    let predicted = tokens / (tokens / rate + prompts * further_row_s);
     Row {
         stages,
         trip,

@@ -4,6 +4,10 @@
 //! Owns clocks. Refuses an answer that isn't what one node says: the benchmark
 //! ends there.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bastide_attestation::Salt;
@@ -16,6 +20,7 @@ use bastide_pipeline::node::{Ask, HeadUpdate, PipelineHead};
 use bastide_pipeline::stage::Layers;
 use zeroize::Zeroizing;
 
+use crate::delay::Delay;
 use crate::ring::Fleet;
 
 /// Tokens that a verification of the synchronous form drafts.
@@ -26,8 +31,11 @@ const GREEDY: Sampling = Sampling {
     seed: 0,
     top_logprobs: None,
 };
-/// Passes of which the median counts.
+/// Passes of which the median counts, and the pause before each.
 const PASSES: usize = 41;
+const PAUSE: Duration = Duration::from_millis(4);
+/// Round trips through a relay of which the median counts.
+const TRIPS: u32 = 9;
 
 /// What one node says to a prompt, and where the draft agrees with it.
 pub(crate) struct Text {
@@ -85,10 +93,12 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Median seconds of some passes, the first left out.
+/// Median seconds of some passes, the first left out. Each comes after a pause,
+/// as it does in a ring: by then the caches are somebody else's.
 fn timed(mut pass: impl FnMut()) -> f64 {
     pass();
     let times = (0..PASSES).map(|_| {
+        thread::sleep(PAUSE);
         let began = Instant::now();
         pass();
         began.elapsed().as_secs_f64()
@@ -96,9 +106,39 @@ fn timed(mut pass: impl FnMut()) -> f64 {
     median(times.collect())
 }
 
+/// Seconds that a byte takes through a relay, one way: half of a round trip to
+/// a thread that sends it back.
+fn hop(one_way: Duration) -> f64 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let echo = thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        let mut byte = [0];
+        for _ in 0..TRIPS {
+            stream.read_exact(&mut byte)?;
+            stream.write_all(&byte)?;
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    let delay = Delay::start(&address.to_string(), one_way);
+    let mut stream = TcpStream::connect(delay.address()).expect("the relay listens");
+    stream.set_nodelay(true).expect("an open socket");
+    let trips = (0..TRIPS).map(|_| {
+        let began = Instant::now();
+        stream.write_all(&[1]).expect("the relay takes it");
+        stream.read_exact(&mut [0]).expect("it comes back");
+        began.elapsed().as_secs_f64()
+    });
+    let trip = median(trips.collect());
+    let echoed = echo.join().expect("the echo doesn't panic");
+    echoed.expect("the echo's socket holds");
+    trip / 2.0
+}
+
 /// What a stage takes for frames of one row and of more, with nothing else to do.
-fn stage_cost(model: &std::sync::Arc<Model>, hop: Duration) -> StageCost {
-    let mut layers = EngineLayers::new(std::sync::Arc::clone(model));
+fn stage_cost(model: &Arc<Model>, hop_s: f64) -> StageCost {
+    let mut layers = EngineLayers::new(Arc::clone(model));
     let mut sequence = layers.open(128, &GREEDY);
     let width = model.config().hidden;
     let mut rows = |pos: u32, rows: u16| {
@@ -126,14 +166,15 @@ fn stage_cost(model: &std::sync::Arc<Model>, hop: Duration) -> StageCost {
     let one = timed(|| rows(32, 1));
     let more = timed(|| rows(32, 1 + u16::from(K)));
     StageCost {
-        hop_s: hop.as_secs_f64(),
+        hop_s,
         row_s: one,
         further_row_s: ((more - one) / f64::from(K)).max(0.0),
     }
 }
 
 /// The model's parameters: of each stage, and of the draft for a token.
-pub(crate) fn parameters(fleet: &Fleet, hop: Duration) -> (Vec<StageCost>, f64) {
+pub(crate) fn parameters(fleet: &Fleet, one_way: Duration) -> (Vec<StageCost>, f64) {
+    let hop = hop(one_way);
     let costs = fleet.models().iter().map(|model| stage_cost(model, hop));
     let mut drafter = fleet.drafter();
     let mut draft = drafter.open(128, &GREEDY);

@@ -133,7 +133,11 @@ fn frame(out: &mut String, stages: u16, x: &Axis, y: &Axis, labels: bool, rows: 
             "<path d=\"M0 {at:.1}h{width}\" stroke=\"{GREY}\" stroke-opacity=\"0.25\"/>"
         );
         if labels {
-            let _ = writeln!(out, "<text x=\"-7\" y=\"{:.1}\" text-anchor=\"end\">{rate}</text>", at + 4.0);
+            let _ = writeln!(
+                out,
+                "<text x=\"-7\" y=\"{:.1}\" text-anchor=\"end\">{rate}</text>",
+                at + 4.0
+            );
         }
     }
     if labels {
