@@ -45,7 +45,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 enum Role {
     Head(Arc<HeadPart>),
-    Stage(StagePart),
+    Stage(Box<StagePart>),
 }
 
 impl Member {
@@ -86,7 +86,7 @@ impl Member {
                 source,
             })?;
             let started = StagePart::start(parts, settings, listener);
-            Role::Stage(started.map_err(StartError::Threads)?)
+            Role::Stage(Box::new(started.map_err(StartError::Threads)?))
         };
         Ok(Self { stage, role })
     }
@@ -116,7 +116,7 @@ impl Member {
     pub(crate) fn into_stage(self) -> Option<StagePart> {
         match self.role {
             Role::Head(_) => None,
-            Role::Stage(stage) => Some(stage),
+            Role::Stage(stage) => Some(*stage),
         }
     }
 }

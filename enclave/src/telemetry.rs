@@ -34,7 +34,7 @@ const TEXT_FIELDS: [&str; 9] = [
 ];
 
 /// Fields that may leave as numbers or truth values.
-const NUMBER_FIELDS: [&str; 2] = ["simulated", "source_line"];
+const NUMBER_FIELDS: [&str; 3] = ["simulated", "source_line", "stage"];
 
 /// Longest text of a field, characters.
 const MOST_TEXT: usize = 256;

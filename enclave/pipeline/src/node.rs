@@ -15,6 +15,21 @@
 //! | `drafting` | the thread that drafts |
 //! | `head_node`, `head_task` | the head's handle, and the task that owns its machine |
 
+/// One event of the enclave's log: level, constant name, then fields that its
+/// allow-list lets out (`stage`, `code`). Never what a message holds.
+macro_rules! ops {
+    ($level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        ::tracing::event!(
+            name: $name,
+            target: "bastide::ops",
+            ::tracing::Level::$level,
+            ops = true,
+            $($field = $value,)*
+        )
+    };
+}
+use ops;
+
 mod cable;
 mod drafting;
 mod head_node;

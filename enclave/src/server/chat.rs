@@ -192,7 +192,7 @@ async fn begin(
     let inference = node
         .inference
         .as_ref()
-        .ok_or(ApiError::NotTheHead { stage: node.stage() })?;
+        .ok_or_else(|| ApiError::NotTheHead { stage: node.stage() })?;
     let generation = inference.submit(Prompt {
         messages: chat.messages,
         parameters: chat.parameters,

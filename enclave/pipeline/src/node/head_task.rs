@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::cable::{self, Cable, LinkNumber};
 use super::drafting::{Drafted, Drafting};
 use super::head_node::{EVENTS, HeadUpdate, StopCheck};
+use super::ops;
 use super::stage_node::{Inlet, StageNode};
 use super::transport::{Connector, LinkKind};
 use crate::head::{Effect, Event, Head, HeadStatus, Loss, Request};
@@ -174,7 +175,7 @@ impl HeadTask {
                 Some(report) = reported.recv() => self.heard(report),
                 Some(result) = drafted.recv() => self.drafted(result),
                 () = node.ended() => {
-                    tracing::error!("the head's own stage has ended");
+                    ops!(ERROR, "pipeline.own_stage_ended");
                     return;
                 }
                 () = until(due) => Woke::Event(Event::Tick),
@@ -256,13 +257,13 @@ impl HeadTask {
         }
         Woke::Event(match report {
             Report::Up(peer) => {
-                tracing::info!(stage, "a stage is linked");
+                ops!(INFO, "pipeline.stage_linked", stage = stage);
                 self.know(stage, peer);
                 Event::Up { stage }
             }
             Report::Message(envelope) => Event::Message { stage, envelope },
             Report::Down(why, code) => {
-                tracing::warn!(stage, code, "the link to a stage ended, or did not open");
+                ops!(WARN, "pipeline.stage_gone", stage = stage, code = code);
                 self.unlink(stage);
                 Event::Down { stage, why }
             }
@@ -336,7 +337,7 @@ impl HeadTask {
             Effect::Unlink { stage } => self.unlink(stage),
             Effect::Send { stage, envelope } => {
                 if let Err(code) = self.send(stage, envelope) {
-                    tracing::warn!(stage, code, "a stage takes nothing more");
+                    ops!(WARN, "pipeline.stage_full", stage = stage, code = code);
                     self.unlink(stage);
                     self.follows.push_back(Event::Down {
                         stage,

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::cable::{self, Cable, LinkNumber, OUTGOING};
+use super::ops;
 use super::transport::{Connector, Link, LinkClosed, LinkKind};
 use super::worker::{self, CONTROL, Inbox, Input, Order, Signals};
 use crate::message::{Bounds, Envelope, Message, RingId};
@@ -198,7 +199,7 @@ impl StageNode {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-            tracing::warn!(limit = HANDSHAKES, "too many links at once are being opened");
+            ops!(WARN, "pipeline.links_refused", code = "pipeline.handshakes");
             return;
         };
         let (connector, events) = (self.connector.clone(), self.events.clone());
@@ -209,7 +210,7 @@ impl StageNode {
             };
             match accepted {
                 Ok(link) => drop(events.send(Event::Accepted(link)).await),
-                Err(closed) => tracing::warn!(code = closed.code, "a link to this stage did not open"),
+                Err(closed) => ops!(WARN, "pipeline.link_not_opened", code = closed.code),
             }
             drop(permit);
         });
@@ -461,8 +462,12 @@ impl Supervisor {
                 Ok(())
             }
             LinkKind::Head | LinkKind::Ring => {
-                let (stage, expected) = (link.stage, before);
-                tracing::warn!(stage, ?expected, "a link of a stage that does not link here");
+                ops!(
+                    WARN,
+                    "pipeline.link_refused",
+                    stage = link.stage,
+                    code = "pipeline.wrong_stage"
+                );
                 Ok(())
             }
         }
@@ -473,7 +478,7 @@ impl Supervisor {
         if self.head.is_some() {
             // Two that were let in at once.
             if key.is_some_and(|key| self.live.is_other(&key)) {
-                tracing::warn!(code = "pipeline.second_head", "another head is turned away");
+                ops!(WARN, "pipeline.link_refused", code = "pipeline.second_head");
                 return Ok(());
             }
             self.head = None;
@@ -501,7 +506,7 @@ impl Supervisor {
         });
         let cable = Cable::new(number, task);
         self.head = Some(cable);
-        tracing::info!("a head is linked");
+        ops!(INFO, "pipeline.head_linked");
         Ok(())
     }
 
@@ -536,15 +541,15 @@ impl Supervisor {
 
     async fn end(&mut self, number: LinkNumber, code: &'static str) -> Result<(), ()> {
         if self.head.as_ref().is_some_and(|head| head.number == number) {
-            tracing::warn!(code, "the link of the head ended");
+            ops!(WARN, "pipeline.head_gone", code = code);
             self.head = None;
             self.live.set(None);
             self.tell(Input::HeadLost).await?;
         } else if self.before.as_ref().is_some_and(|before| before.number == number) {
-            tracing::warn!(code, "the link of the stage before ended");
+            ops!(WARN, "pipeline.before_gone", code = code);
             self.before = None;
         } else if self.next.as_ref().is_some_and(|next| next.cable.number == number) {
-            tracing::warn!(code, "the link to the next stage ended");
+            ops!(WARN, "pipeline.next_gone", code = code);
             if let Some(next) = self.next.take() {
                 self.tell(Input::NextLost(next.ring)).await?;
             }
