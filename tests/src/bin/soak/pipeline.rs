@@ -37,8 +37,7 @@ const LONGEST_ABSENCE: usize = 8_000;
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// Shorter runs are all warming up.
 const MINUTES_TO_JUDGE_MEMORY: u64 = 10;
-/// What may be said while a stage is gone, or where one went before it was asked
-/// for the evidence of its part: nothing is lost by it, and it is asked again.
+/// What may be said while a stage is gone: nothing is lost by it, and it is asked again.
 const EXCUSED: [&str; 1] = ["503 pipeline_unavailable"];
 const TRUST: [&str; 3] = ["--policy", "development", "--allow-simulated"];
 
@@ -325,7 +324,11 @@ fn report(
          {} asked again ({unexcused} without excuse), {verified} receipts verified, memory {}",
         if good { "passed" } else { "FAILED" },
         refused.values().sum::<u64>(),
-        if flat { "flat" } else { "GROWS" }
+        match flat {
+            _ if options.minutes < MINUTES_TO_JUDGE_MEMORY => "not judged",
+            true => "flat",
+            false => "GROWS",
+        }
     );
     good
 }
