@@ -22,5 +22,6 @@
 pub mod compute;
 pub mod head;
 pub mod message;
+#[cfg(feature = "node")]
 pub mod node;
 pub mod stage;
