@@ -28,7 +28,6 @@ macro_rules! ops {
         )
     };
 }
-use ops;
 
 mod cable;
 mod drafting;

@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until};
 use super::cable::{self, Cable, LinkNumber};
 use super::drafting::{Drafted, Drafting};
 use super::head_node::{EVENTS, HeadUpdate, StopCheck};
-use super::ops;
 use super::stage_node::{Inlet, StageNode};
 use super::transport::{Connector, LinkKind};
 use crate::head::{Effect, Event, Head, HeadStatus, Loss, Request};

@@ -22,7 +22,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::cable::{self, Cable, LinkNumber, OUTGOING};
-use super::ops;
 use super::transport::{Connector, Link, LinkClosed, LinkKind};
 use super::worker::{self, CONTROL, Inbox, Input, Order, Signals};
 use crate::message::{Bounds, Envelope, Message, RingId};
