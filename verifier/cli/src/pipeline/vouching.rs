@@ -13,6 +13,8 @@ use crate::clock;
 use crate::fault::Fault;
 use crate::gate::Gate;
 
+/// Code of a connection that its node has closed.
+const CLOSED: &str = "session.closed";
 /// Pipelines that are remembered.
 const MAX_KNOWN: usize = 8;
 /// What follows from a refusal.
@@ -66,9 +68,18 @@ impl Vouching {
         Ok(Some(chain))
     }
 
+    /// Asks, once more if what the node states changed just when it was asked and
+    /// the connection was closed for it: evidence can be asked for again.
+    async fn ask(&self, node: &NodeAddress) -> Result<Chain, Fault> {
+        match self.ask_once(node).await {
+            Err(fault) if fault.code == CLOSED => self.ask_once(node).await,
+            asked => asked,
+        }
+    }
+
     /// Asks over a connection of its own: the one that the answer came over may
     /// be in use, and must be to this very node.
-    async fn ask(&self, node: &NodeAddress) -> Result<Chain, Fault> {
+    async fn ask_once(&self, node: &NodeAddress) -> Result<Chain, Fault> {
         let mut connection = self.gate.connect(node).await.map_err(|refusal| {
             let reason = refusal.verdict.reason.clone().unwrap_or_default();
             Fault {
