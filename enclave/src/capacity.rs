@@ -33,7 +33,7 @@ impl Capacity {
     pub(crate) fn new(max_sequences: usize, draft: Option<Arc<Model>>) -> Self {
         let system = rustix::system::sysinfo();
         Self {
-            memory_bytes: u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit)),
+            memory_bytes: system.totalram.saturating_mul(u64::from(system.mem_unit)),
             max_sequences,
             draft,
             measured: OnceLock::new(),
