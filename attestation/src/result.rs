@@ -91,6 +91,25 @@ pub struct Check {
     pub basis: Basis,
 }
 
+impl Check {
+    /// A check that held or didn't, computed from what the hardware signed.
+    #[must_use]
+    pub fn derived(
+        id: &'static str,
+        holds: bool,
+        expected: impl Into<Cow<'static, str>>,
+        got: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            id,
+            status: if holds { Status::Pass } else { Status::Fail },
+            expected: expected.into(),
+            got: got.into(),
+            basis: Basis::Derived,
+        }
+    }
+}
+
 /// What the verifier decided, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[must_use]

@@ -18,7 +18,7 @@ pub struct Speculation {
     pub drafted: u64,
     /// How many of them were right.
     pub accepted: u64,
-    /// Verification rounds.
+    /// Times that some were drafted, in vain or not.
     pub rounds: u64,
     /// Most tokens drafted in one round: K.
     pub largest: u64,

@@ -5,8 +5,6 @@
 //! Whether the evidence is accepted was decided before; of a stage without
 //! accepted evidence nothing is known, and the check says so by failing.
 
-use std::borrow::Cow;
-
 use crate::digest::StatementDigest;
 use crate::receipt::Receipt;
 use crate::result::{Basis, Check, Status};
@@ -95,7 +93,7 @@ fn of_whole(
         draft.map_or_else(|| "none".to_owned(), |draft| draft.to_string())
     };
     let speculation = claims.speculation;
-    checks.push(check(
+    checks.push(Check::derived(
         "receipt.draft",
         // A head may do without the draft, and may have no other.
         match claims.draft {
@@ -105,7 +103,7 @@ fn of_whole(
         word(plan.plan().draft()),
         format!("{}, {} drafted", word(claims.draft), speculation.drafted),
     ));
-    checks.push(check(
+    checks.push(Check::derived(
         "receipt.speculation",
         speculation.is_possible(),
         "accepted of drafted, and no more drafted than rounds of K",
@@ -119,7 +117,7 @@ fn of_whole(
         .map(|part| Some(part.as_ref()?.claims().rows))
         .collect();
     let head = rows.first().copied().flatten();
-    checks.push(check(
+    checks.push(Check::derived(
         "receipt.rows",
         head.is_some() && rows.iter().all(|rows| *rows == head),
         "one number of rows in every stage",
@@ -129,7 +127,7 @@ fn of_whole(
             .join(", "),
     ));
     let tail = parts.last().and_then(Option::as_ref);
-    checks.push(check(
+    checks.push(Check::derived(
         "receipt.emitted",
         tail.is_some_and(|tail| tail.claims().output == claims.emitted),
         tail.map_or_else(
@@ -143,7 +141,7 @@ fn of_whole(
         .replans
         .iter()
         .all(|replan| usize::from(replan.stage) < stages);
-    checks.push(check(
+    checks.push(Check::derived(
         "receipt.replans",
         ordered && known,
         "positions that don't fall, and stages of the plan",
@@ -166,7 +164,7 @@ fn signature(part: Option<&Vec<u8>>, signed: Option<&SignedPart>) -> Check {
             .err()
             .map_or_else(String::new, |error| error.to_string()),
     };
-    check(
+    Check::derived(
         "receipt.part",
         signed.is_some(),
         "a part with an Ed25519 signature by the key it names",
@@ -191,7 +189,7 @@ fn of_stage(signed: &SignedPart, plan: &SignedPlan, number: u16, stage: &StagePl
 /// What came is what the stage before handed on.
 fn joins(signed: &SignedPart, before: Option<Option<&SignedPart>>) -> Option<Check> {
     let before = before?;
-    Some(check(
+    Some(Check::derived(
         "receipt.joins",
         before.is_some_and(|before| before.claims().output == signed.claims().input),
         before.map_or_else(
@@ -204,7 +202,7 @@ fn joins(signed: &SignedPart, before: Option<Option<&SignedPart>>) -> Option<Che
 
 fn of_evidence(signed: &SignedPart, plan: &SignedPlan, attested: Option<AttestedStage<'_>>) -> Vec<Check> {
     let Some(AttestedStage { statement, digest }) = attested else {
-        return vec![check(
+        return vec![Check::derived(
             "receipt.stage_evidence",
             false,
             "accepted evidence of this stage",
@@ -236,22 +234,7 @@ fn of_evidence(signed: &SignedPart, plan: &SignedPlan, attested: Option<Attested
 
 fn equal(id: &'static str, expected: impl ToString, got: impl ToString) -> Check {
     let (expected, got) = (expected.to_string(), got.to_string());
-    check(id, expected == got, expected, got)
-}
-
-fn check(
-    id: &'static str,
-    holds: bool,
-    expected: impl Into<Cow<'static, str>>,
-    got: impl Into<Cow<'static, str>>,
-) -> Check {
-    Check {
-        id,
-        status: if holds { Status::Pass } else { Status::Fail },
-        expected: expected.into(),
-        got: got.into(),
-        basis: Basis::Derived,
-    }
+    Check::derived(id, expected == got, expected, got)
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ impl PipelineSeries {
                 "Drafted tokens that were right",
                 &self.accepted,
             ),
-            ("pipeline_rounds", "Verifications", &self.rounds),
+            ("pipeline_rounds", "Times that tokens were drafted", &self.rounds),
             ("pipeline_frames", "Frames sent", &self.frames),
             (
                 "pipeline_stale",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bastide_attestation::pipeline::{PipelineAnswer, PipelineClaims, Replan, Speculation as DraftCounts};
 use bastide_attestation::{ManifestDigest, Nonce, PlanDigest, sha256};
 use bastide_engine::{Model, SamplingParams, Step, TextAssembler};
+use bastide_pipeline::compute::bounds;
 use bastide_pipeline::head::{HeadStatus, HeadTerms, HeadTimes, Record};
 use bastide_pipeline::message::{Sampling, Target};
 use bastide_pipeline::node::{Answer, Ask, PipelineHead};
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::place::{PipelineSettings, Place};
-use super::stage::{StageParts, number};
+use super::stage::{StageParts, count_u16, count_u32};
 use crate::identity::{NoRandomness, salt};
 
 /// A running head.
@@ -28,7 +29,6 @@ pub(crate) struct HeadPart {
     plan: PlanDigest,
     signed_plan: Vec<u8>,
     draft: Option<ManifestDigest>,
-    stages: usize,
 }
 
 impl std::fmt::Debug for HeadPart {
@@ -67,7 +67,6 @@ impl HeadPart {
             runtime: Handle::current(),
             plan: settings.plan.digest(),
             draft: plan.draft(),
-            stages: plan.stages().len(),
             signed_plan: settings.plan.as_bytes().to_vec(),
         })
     }
@@ -108,7 +107,7 @@ impl HeadPart {
         });
         let ask = Ask {
             prompt,
-            budget: number(budget),
+            budget: count_u32(budget),
             sampling: Sampling {
                 temperature: params.temperature,
                 top_p: params.top_p,
@@ -152,8 +151,7 @@ impl HeadPart {
     /// # Errors
     /// [`NoAnswer`].
     pub(crate) async fn evidence(&self, nonce: Nonce) -> Result<PipelineAnswer, NoAnswer> {
-        let mut stages = self.head.evidence(nonce).await.map_err(|_| NoAnswer)?;
-        stages.resize(self.stages, None);
+        let stages = self.head.evidence(nonce).await.map_err(|_| NoAnswer)?;
         Ok(PipelineAnswer {
             plan: self.signed_plan.clone(),
             stages,
@@ -177,18 +175,18 @@ fn terms(settings: &PipelineSettings, model: &Model, sequences: usize) -> HeadTe
     for known in &settings.stages {
         nodes.entry(known.stage).or_default().push(known.address.clone());
     }
-    let config = model.config();
+    let bounds = bounds(model);
     HeadTerms {
         plan: *settings.plan.digest().as_bytes(),
         engine: sha256(&[model.engine().as_bytes()]),
         weights: plan.stages().iter().map(|stage| stage.weights).collect(),
-        max_positions: number(model.max_positions()),
-        max_sequences: number(sequences),
-        width: number(config.hidden),
-        vocabulary: number(config.vocab),
-        eos: config.eos.clone(),
+        max_positions: count_u32(model.max_positions()),
+        max_sequences: count_u16(sequences),
+        width: bounds.width,
+        vocabulary: bounds.vocab,
+        eos: model.config().eos.clone(),
         speculation: settings.speculation,
-        nodes: (0..number(plan.stages().len()))
+        nodes: (0..count_u16(plan.stages().len()))
             .map(|stage| nodes.remove(&stage).unwrap_or_default())
             .collect(),
         times: HeadTimes::default(),

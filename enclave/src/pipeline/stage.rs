@@ -44,8 +44,8 @@ impl StageParts {
             &model,
             *settings.plan.digest().as_bytes(),
             settings.stage,
-            number(settings.plan.plan().stages().len()),
-            number(sequences),
+            count_u16(settings.plan.plan().stages().len()),
+            count_u16(sequences),
             layers.measure_row_us(),
         );
         let bounds = bounds(&model);
@@ -60,22 +60,14 @@ impl StageParts {
     }
 }
 
-/// A number that fits, or the largest that does.
-pub(super) fn number<N: TryFrom<usize> + Bounded>(count: usize) -> N {
-    N::try_from(count).unwrap_or(N::MOST)
+/// As many as a number of this kind can say.
+pub(super) fn count_u16(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
 }
 
-/// The largest of a kind of number.
-pub(super) trait Bounded {
-    const MOST: Self;
-}
-
-impl Bounded for u16 {
-    const MOST: Self = Self::MAX;
-}
-
-impl Bounded for u32 {
-    const MOST: Self = Self::MAX;
+/// As many as a number of this kind can say.
+pub(super) fn count_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// A running stage and where it is reached.

@@ -39,7 +39,7 @@ pub struct Counts {
     pub drafted: u64,
     /// Drafted tokens that were right.
     pub accepted: u64,
-    /// Verifications.
+    /// Times that some were drafted.
     pub rounds: u64,
     /// Frames sent.
     pub frames: u64,

@@ -211,7 +211,7 @@ fn soak(options: &Options) -> Result<bool, String> {
     for line in metrics
         .body
         .lines()
-        .filter(|line| line.starts_with("bastide_attest_") && line.contains("_total"))
+        .filter(|line| line.starts_with("bastide_enclave_attest_") && line.contains("_total"))
     {
         println!("\n{line}");
     }
@@ -239,24 +239,8 @@ fn soak(options: &Options) -> Result<bool, String> {
         }
         good &= seen.faults.is_empty() && seen.connections > 0;
     }
-    println!("\n(limits: {MOST_BYTES_OF_A_RECORD} bytes a record, {MOST_BYTES_BEFORE_EVIDENCE} in all)\n");
-    println!(
-        "| process | first KiB | last KiB | most KiB | KiB a minute | flat |\n|---|---|---|---|---|---|"
-    );
-    for series in &series {
-        let sizes = || series.samples.iter().map(|(_, kib)| *kib);
-        let growth = series.growth();
-        println!(
-            "| {} | {} | {} | {} | {} | {} |",
-            series.name,
-            sizes().next().unwrap_or(0),
-            sizes().next_back().unwrap_or(0),
-            sizes().max().unwrap_or(0),
-            growth.map_or_else(|| "-".to_owned(), |growth| format!("{:.1}", growth.rate)),
-            growth.is_some_and(|growth| growth.flat)
-        );
-        good &= growth.is_some_and(|growth| growth.flat);
-    }
+    println!("\n(limits: {MOST_BYTES_OF_A_RECORD} bytes a record, {MOST_BYTES_BEFORE_EVIDENCE} in all)");
+    good &= memory::report(&series);
     println!(
         "\n(flat: at most {MOST_GROWTH} KiB a minute from the middle third to the last, or 3 MiB in all)"
     );

@@ -79,6 +79,29 @@ fn median(samples: &[(u64, u64)]) -> Option<(f64, f64)> {
     ))
 }
 
+/// Prints a table of all of them, and says whether each is flat.
+pub(crate) fn report(all: &[Series]) -> bool {
+    println!(
+        "\n| process | first KiB | last KiB | most KiB | KiB a minute | flat |\n|---|---|---|---|---|---|"
+    );
+    let mut flat = true;
+    for series in all {
+        let sizes = || series.samples.iter().map(|(_, kib)| *kib);
+        let growth = series.growth();
+        let is_flat = growth.as_ref().is_some_and(|growth| growth.flat);
+        println!(
+            "| {} | {} | {} | {} | {} | {is_flat} |",
+            series.name,
+            sizes().next().unwrap_or(0),
+            sizes().next_back().unwrap_or(0),
+            sizes().max().unwrap_or(0),
+            growth.map_or_else(|| "-".to_owned(), |growth| format!("{:.1}", growth.rate)),
+        );
+        flat &= is_flat;
+    }
+    flat
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

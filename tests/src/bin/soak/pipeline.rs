@@ -282,24 +282,7 @@ fn report(
     {
         println!("\n{note}");
     }
-    println!(
-        "\n| process | first KiB | last KiB | most KiB | KiB a minute | flat |\n|---|---|---|---|---|---|"
-    );
-    let mut flat = true;
-    for series in series {
-        let sizes = || series.samples.iter().map(|(_, kib)| *kib);
-        let growth = series.growth();
-        println!(
-            "| {} | {} | {} | {} | {} | {} |",
-            series.name,
-            sizes().next().unwrap_or(0),
-            sizes().next_back().unwrap_or(0),
-            sizes().max().unwrap_or(0),
-            growth.map_or_else(|| "-".to_owned(), |growth| format!("{:.1}", growth.rate)),
-            growth.is_some_and(|growth| growth.flat)
-        );
-        flat &= growth.is_some_and(|growth| growth.flat);
-    }
+    let mut flat = crate::memory::report(series);
     if options.minutes < MINUTES_TO_JUDGE_MEMORY {
         println!("\n(memory is judged in runs of {MINUTES_TO_JUDGE_MEMORY} minutes and more)");
         flat = true;

@@ -286,7 +286,7 @@ impl Plans {
     fn owner_check(&self, plan: &SignedPlan) -> Check {
         let owner = bastide_attestation::ed25519_thumbprint(plan.owner()).to_string();
         let expected = "a plan that one of the owners named signed";
-        let check = pipeline::stages::check(
+        let check = Check::derived(
             "receipt.plan_owner",
             plan.owned_by(&self.owners).is_ok(),
             expected,

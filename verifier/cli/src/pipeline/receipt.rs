@@ -12,7 +12,7 @@ use bastide_attestation::{
 use bastide_verifier::{RecordedAppraisal, Verifier};
 use serde_json::{Value, json};
 
-use super::stages::{Chain, check};
+use super::stages::Chain;
 use crate::escape::brief;
 use crate::fault::with_causes;
 use crate::gate;
@@ -95,7 +95,7 @@ pub(crate) fn judge(
         .collect();
     let mut checks = chain.whole;
     let ids: BTreeSet<&str> = stages.iter().filter_map(JudgedStage::report_id).collect();
-    checks.push(check(
+    checks.push(Check::derived(
         "receipt.distinct",
         ids.len() == stages.len(),
         "a guest of its own for each stage, by REPORT_ID",

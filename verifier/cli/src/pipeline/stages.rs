@@ -2,7 +2,6 @@
 //! own, and each is appraised by our own policy. The head carries the
 //! envelopes; that the stages are genuine doesn't rest on its word.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use bastide_attestation::pipeline::{
     LayerRange, MAX_PIPELINE_ANSWER_BYTES, PIPELINE_PATH, PipelineAnswer, PipelineRequest, SignedPlan,
 };
 use bastide_attestation::{
-    Appraiser, AttestationResult, Basis, Check, Decision, EpochStatement, Evidence, Nonce,
-    REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, Status, UnixTime, Verdict,
+    Appraiser, AttestationResult, Check, Decision, EpochStatement, Evidence, Nonce, REQUEST_MEDIA_TYPE,
+    SessionExpectation, StatementDigest, Status, UnixTime, Verdict,
 };
 use bastide_attested_tls::AttestedConnection;
 use bastide_verifier::{Policy, Verifier};
@@ -205,7 +204,7 @@ impl Stage {
             || "none: it gave none, or the head kept it back".to_owned(),
             |envelope| format!("{} bytes", envelope.len()),
         );
-        self.checks.push(check(
+        self.checks.push(Check::derived(
             "pipeline.stage_evidence",
             self.evidence.is_some(),
             "an evidence envelope for our nonce",
@@ -240,7 +239,7 @@ impl Stage {
             }
         };
         self.accepted(None);
-        self.checks.push(check(
+        self.checks.push(Check::derived(
             "pipeline.stage_model",
             result.statement.model == signed.plan().model(),
             signed.plan().model().to_string(),
@@ -256,7 +255,7 @@ impl Stage {
     }
 
     fn accepted(&mut self, refused: Option<&'static str>) {
-        self.checks.push(check(
+        self.checks.push(Check::derived(
             "pipeline.stage_refused",
             refused.is_none(),
             "evidence that your policy accepts",
@@ -284,13 +283,13 @@ fn by_the_plan(
     let says = "evidence that the plan's policy for this stage accepts";
     let policy = match Policy::parse(policy) {
         Ok(policy) => policy,
-        Err(error) => return check(id, false, says, with_causes(&error)),
+        Err(error) => return Check::derived(id, false, says, with_causes(&error)),
     };
     let verdict = Appraiser::appraise(&Verifier::new(policy), evidence, expected, now)
         .and_then(|result| gate::permit(result.verdict.into_verdict(), wanted.allow_simulated));
     match verdict {
-        Ok(verdict) => check(id, true, says, format!("accepted by {}", verdict.policy)),
-        Err(verdict) => check(id, false, says, verdict.code.unwrap_or("unaccepted")),
+        Ok(verdict) => Check::derived(id, true, says, format!("accepted by {}", verdict.policy)),
+        Err(verdict) => Check::derived(id, false, says, verdict.code.unwrap_or("unaccepted")),
     }
 }
 
@@ -304,7 +303,7 @@ fn whole(
     let plan = signed.plan();
     let owner = bastide_attestation::ed25519_thumbprint(signed.owner()).to_string();
     let mut checks = vec![match (&wanted.plan, wanted.owners.as_slice()) {
-        (Some(expected), _) => check(
+        (Some(expected), _) => Check::derived(
             "pipeline.plan_differs",
             expected.digest() == signed.digest(),
             expected.digest().to_string(),
@@ -312,27 +311,27 @@ fn whole(
         ),
         (None, []) => Check {
             status: Status::Skip,
-            ..check(
+            ..Check::derived(
                 "pipeline.owner",
                 false,
                 "the owner's signature",
                 format!("{owner}: name the owner with --owner, or the plan with --plan"),
             )
         },
-        (None, owners) => check(
+        (None, owners) => Check::derived(
             "pipeline.owner",
             signed.owned_by(owners).is_ok(),
             "a plan that one of the owners named signed",
             owner,
         ),
     }];
-    checks.push(check(
+    checks.push(Check::derived(
         "pipeline.model",
         plan.model() == head.statement.model,
         head.statement.model.to_string(),
         plan.model().to_string(),
     ));
-    checks.push(check(
+    checks.push(Check::derived(
         "pipeline.stages",
         answer.stages.len() == plan.stages().len(),
         format!("{} stages, as in the plan", plan.stages().len()),
@@ -340,7 +339,7 @@ fn whole(
     ));
     let ids: Vec<&str> = stages.iter().filter_map(Stage::report_id).collect();
     let distinct: BTreeSet<&str> = ids.iter().copied().collect();
-    checks.push(check(
+    checks.push(Check::derived(
         "pipeline.distinct",
         distinct.len() == stages.len(),
         "a guest of its own for each stage, by REPORT_ID",
@@ -348,7 +347,7 @@ fn whole(
     ));
     let of_head = head.verdict.snp.as_ref().and_then(|facts| facts.get("report_id"));
     let of_first = stages.first().and_then(Stage::report_id);
-    checks.push(check(
+    checks.push(Check::derived(
         "pipeline.head",
         of_first.is_some() && of_first == of_head.map(String::as_str),
         of_head
@@ -357,21 +356,6 @@ fn whole(
         of_first.unwrap_or("none of stage 0").to_owned(),
     ));
     checks
-}
-
-pub(crate) fn check(
-    id: &'static str,
-    holds: bool,
-    expected: impl Into<Cow<'static, str>>,
-    got: impl Into<Cow<'static, str>>,
-) -> Check {
-    Check {
-        id,
-        status: if holds { Status::Pass } else { Status::Fail },
-        expected: expected.into(),
-        got: got.into(),
-        basis: Basis::Derived,
-    }
 }
 
 impl Chain {
