@@ -30,14 +30,12 @@ mod terms;
 
 use std::time::Duration;
 
-use bastide_attestation::Nonce;
-
 pub use draft::{DraftTask, Drafter};
 pub use event::{Effect, Event, Finish, Loss, Record, Replan, Request};
 pub use status::{Counts, HeadStatus};
 pub use terms::{HeadTerms, HeadTimes, Speculation};
 
-use crate::message::{Envelope, Message, RingId, SequenceId};
+use crate::message::{RingId, SequenceId};
 use evidence::Challenges;
 use flight::Flight;
 use pace::{Mode, Pace};
@@ -132,7 +130,10 @@ impl Head {
                 let added = found.and_then(|found| found.drafted(epoch, &ids, eos, vocabulary));
                 self.pace.drafted(ids.len(), took);
                 match added {
-                    Some(added) => self.counts.drafted += u64::try_from(added).unwrap_or(u64::MAX),
+                    Some(added) => {
+                        self.counts.drafted += u64::try_from(added).unwrap_or(u64::MAX);
+                        self.counts.rounds += u64::from(added > 0);
+                    }
                     None => self.counts.stale += 1,
                 }
             }
@@ -140,7 +141,11 @@ impl Head {
             Event::Cancel { sequence } => {
                 self.forget(sequence, &mut out);
             }
-            Event::Challenge { id, nonce } => self.challenge(id, nonce, &mut out),
+            Event::Challenge { id, nonce } => {
+                let until = now.saturating_add(self.terms.times.evidence);
+                self.challenges
+                    .begin(id, nonce, until, self.ring.stages(), &mut out);
+            }
             Event::Tick => {}
         }
         self.pass(now, &mut out);
@@ -299,21 +304,6 @@ impl Head {
         }
     }
 
-    fn challenge(&mut self, id: u64, nonce: Nonce, out: &mut Vec<Effect>) {
-        let asked = self.ring.links();
-        let until = self.now.saturating_add(self.terms.times.evidence);
-        if self.challenges.begin(id, until, &asked, out) {
-            let ring = self.ring.id();
-            for (stage, _) in (0u16..).zip(&asked).filter(|(_, asked)| **asked) {
-                let message = Message::Challenge { id, nonce };
-                out.push(Effect::Send {
-                    stage,
-                    envelope: Envelope { ring, message },
-                });
-            }
-        }
-    }
-
     /// Does what is due, and clears up after a ring that fell.
     fn pass(&mut self, now: Duration, out: &mut Vec<Effect>) {
         self.blame(now, out);
@@ -325,10 +315,7 @@ impl Head {
                 sequence.rewind(cause, now);
             }
         }
-        let links = self.ring.links();
-        let gone = |stage: u16| links.get(usize::from(stage)) != Some(&true);
-        self.challenges
-            .end(|stage, until| until <= now || gone(stage), out);
+        self.challenges.ask(now, self.ring.id(), &self.ring.links(), out);
         if let Some(broken) = self.ring.broken() {
             let give_up = self.terms.times.give_up;
             let tired = |sequence: &&Sequence| now >= broken.max(sequence.since).saturating_add(give_up);

@@ -213,11 +213,13 @@ pub(crate) async fn answer(head: &PipelineHead, text: &Text, budget: usize) -> A
     };
     let began = Instant::now();
     let mut answer = head.submit(ask).await.expect("the head runs");
-    let (mut ids, mut seconds) = (Vec::new(), 0.0);
+    let (mut ids, mut seconds, mut rounds) = (Vec::new(), 0.0, 0);
     loop {
         match answer.next().await.expect("an answer ends by Done or Failed") {
             HeadUpdate::Tokens(targets) => {
                 seconds = began.elapsed().as_secs_f64();
+                // The targets of one frame are one update.
+                rounds += 1;
                 ids.extend(targets.iter().map(|target| target.id));
             }
             HeadUpdate::Done(record) => {
@@ -226,7 +228,7 @@ pub(crate) async fn answer(head: &PipelineHead, text: &Text, budget: usize) -> A
                 return Answered {
                     seconds,
                     tokens: record.produced,
-                    rounds: record.rounds,
+                    rounds,
                 };
             }
             HeadUpdate::Failed(code) => panic!("the answer ended with {code}"),

@@ -1,13 +1,17 @@
 //! What stages answer to a client's challenge.
 //!
-//! Owns the challenges that aren't answered yet and the pieces that came.
+//! Owns the challenges that aren't answered yet and the pieces that came. A
+//! stage without a link is asked once it has one, and whoever takes the place
+//! of a lost one is asked in its stead, until the challenge's time is over.
 //! Refuses pieces out of order, too many or too large: such a stage gave no
 //! evidence.
 
 use std::time::Duration;
 
+use bastide_attestation::Nonce;
+
 use super::event::Effect;
-use crate::message::EvidencePiece;
+use crate::message::{Envelope, EvidencePiece, Message, RingId};
 
 /// Challenges at once.
 const MOST: usize = 32;
@@ -17,13 +21,20 @@ const MOST_PARTS: u16 = 16;
 const MOST_BYTES: usize = 65_536;
 
 enum Collected {
+    /// It has no link, or hasn't been asked on it.
+    Unasked,
     Waiting,
-    Pieces { parts: u16, next: u16, bytes: Vec<u8> },
+    Pieces {
+        parts: u16,
+        next: u16,
+        bytes: Vec<u8>,
+    },
     Over,
 }
 
 struct Challenge {
     id: u64,
+    nonce: Nonce,
     until: Duration,
     stages: Vec<Collected>,
 }
@@ -35,29 +46,26 @@ pub(super) struct Challenges {
 }
 
 impl Challenges {
-    /// A challenge that goes to those stages for which `asked` is true; the
-    /// others have no evidence to give. Whether it is to be sent at all.
-    pub(super) fn begin(&mut self, id: u64, until: Duration, asked: &[bool], out: &mut Vec<Effect>) -> bool {
-        let room = self.open.len() < MOST && self.open.iter().all(|challenge| challenge.id != id);
-        let mut stages = Vec::new();
-        for (stage, asked) in (0u16..).zip(asked) {
-            stages.push(if *asked && room {
-                Collected::Waiting
-            } else {
-                Collected::Over
-            });
-            if !(*asked && room) {
-                out.push(Effect::Evidence {
-                    id,
-                    stage,
-                    envelope: None,
-                });
-            }
+    /// A challenge for so many stages, which [`ask`](Self::ask) sends. One too
+    /// many is over at once, without evidence.
+    pub(super) fn begin(
+        &mut self,
+        id: u64,
+        nonce: Nonce,
+        until: Duration,
+        stages: u16,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.open.len() >= MOST || self.open.iter().any(|challenge| challenge.id == id) {
+            out.extend((0..stages).map(|stage| none(id, stage)));
+            return;
         }
-        if room && asked.contains(&true) {
-            self.open.push(Challenge { id, until, stages });
-        }
-        room
+        self.open.push(Challenge {
+            id,
+            nonce,
+            until,
+            stages: (0..stages).map(|_| Collected::Unasked).collect(),
+        });
     }
 
     /// A piece came; whether it was expected.
@@ -70,7 +78,7 @@ impl Challenges {
             .and_then(|challenge| challenge.stages.get_mut(usize::from(stage)));
         let Some(slot) = slot else { return false };
         let envelope = match slot {
-            Collected::Over => return false,
+            Collected::Over | Collected::Unasked => return false,
             Collected::Waiting if piece.bytes.is_empty() => Some(None),
             Collected::Waiting => fits(&piece, piece.parts, 0).then(|| {
                 let (parts, next, bytes) = (piece.parts, 1, piece.bytes);
@@ -100,18 +108,26 @@ impl Challenges {
         true
     }
 
-    /// A stage is lost, or a challenge has waited long enough.
-    pub(super) fn end(&mut self, over: impl Fn(u16, Duration) -> bool, out: &mut Vec<Effect>) {
+    /// Asks stages that have a link and weren't asked on it; what a link that is
+    /// gone began to say counts for nothing. Ends challenges whose time is over.
+    pub(super) fn ask(&mut self, now: Duration, ring: RingId, links: &[bool], out: &mut Vec<Effect>) {
         for challenge in &mut self.open {
-            for (stage, slot) in (0u16..).zip(&mut challenge.stages) {
-                if !matches!(slot, Collected::Over) && over(stage, challenge.until) {
-                    *slot = Collected::Over;
-                    let id = challenge.id;
-                    out.push(Effect::Evidence {
-                        id,
-                        stage,
-                        envelope: None,
-                    });
+            let (id, nonce) = (challenge.id, challenge.nonce);
+            for ((stage, slot), linked) in (0u16..).zip(&mut challenge.stages).zip(links) {
+                match slot {
+                    Collected::Over => {}
+                    _ if challenge.until <= now => {
+                        *slot = Collected::Over;
+                        out.push(none(id, stage));
+                    }
+                    Collected::Unasked if *linked => {
+                        *slot = Collected::Waiting;
+                        let message = Message::Challenge { id, nonce };
+                        let envelope = Envelope { ring, message };
+                        out.push(Effect::Send { stage, envelope });
+                    }
+                    slot if !linked => *slot = Collected::Unasked,
+                    _ => {}
                 }
             }
         }
@@ -127,6 +143,15 @@ impl Challenges {
 impl Challenge {
     fn over(&self) -> bool {
         self.stages.iter().all(|slot| matches!(slot, Collected::Over))
+    }
+}
+
+/// That a stage gave no evidence.
+fn none(id: u64, stage: u16) -> Effect {
+    Effect::Evidence {
+        id,
+        stage,
+        envelope: None,
     }
 }
 
@@ -152,34 +177,79 @@ mod tests {
         }
     }
 
+    const TIME: Duration = Duration::from_secs(1);
+    const LINKED: &[bool] = &[false, true];
+
+    fn begun() -> Challenges {
+        let (mut challenges, mut out) = (Challenges::default(), Vec::new());
+        challenges.begin(7, Nonce::new([3; 32]), TIME, 2, &mut out);
+        assert!(out.is_empty());
+        challenges
+    }
+
+    /// Stages that are asked, and envelopes that came.
+    fn told(out: &mut Vec<Effect>) -> (Vec<u16>, Vec<(u16, Option<Vec<u8>>)>) {
+        let (mut asked, mut answered) = (Vec::new(), Vec::new());
+        for effect in out.drain(..) {
+            match effect {
+                Effect::Send { stage, envelope } => {
+                    assert!(matches!(envelope.message, Message::Challenge { id: 7, .. }));
+                    asked.push(stage);
+                }
+                Effect::Evidence {
+                    id: 7,
+                    stage,
+                    envelope,
+                } => answered.push((stage, envelope)),
+                _ => panic!("another effect"),
+            }
+        }
+        (asked, answered)
+    }
+
     /// What came of stage 1 of 2, of which stage 0 isn't linked.
     fn collect(pieces: Vec<EvidencePiece>) -> Vec<Option<Vec<u8>>> {
-        let mut challenges = Challenges::default();
-        let mut out = Vec::new();
-        assert!(challenges.begin(7, Duration::from_secs(1), &[false, true], &mut out));
-        assert!(matches!(
-            out.pop(),
-            Some(Effect::Evidence {
-                id: 7,
-                stage: 0,
-                envelope: None
-            })
-        ));
+        let (mut challenges, mut out) = (begun(), Vec::new());
+        challenges.ask(Duration::ZERO, RingId(1), LINKED, &mut out);
+        assert_eq!(told(&mut out), (vec![1], vec![]));
         for piece in pieces {
             challenges.piece(1, piece, &mut out);
         }
-        challenges.end(|_, until| until <= Duration::from_secs(1), &mut out);
+        challenges.ask(TIME, RingId(1), LINKED, &mut out);
         assert_eq!(challenges.due(), None);
-        out.into_iter()
-            .map(|effect| match effect {
-                Effect::Evidence {
-                    id: 7,
-                    stage: 1,
-                    envelope,
-                } => envelope,
-                _ => panic!("another effect"),
-            })
-            .collect()
+        let (asked, mut answered) = told(&mut out);
+        assert!(asked.is_empty());
+        let unlinked = answered.iter().position(|(stage, _)| *stage == 0);
+        assert_eq!(answered.remove(unlinked.unwrap()), (0, None));
+        answered.into_iter().map(|(_, envelope)| envelope).collect()
+    }
+
+    #[test]
+    fn a_stage_that_links_in_time_is_asked_then_and_whoever_replaces_it_too() {
+        let (mut challenges, mut out) = (begun(), Vec::new());
+        let mut ask = |challenges: &mut Challenges, links: [bool; 2]| {
+            challenges.ask(Duration::ZERO, RingId(1), &links, &mut out);
+            told(&mut out)
+        };
+        assert_eq!(ask(&mut challenges, [true, false]), (vec![0], vec![]));
+        assert_eq!(ask(&mut challenges, [true, true]), (vec![1], vec![]));
+        assert_eq!(ask(&mut challenges, [true, true]), (vec![], vec![]), "asked once");
+        let mut effects = Vec::new();
+        assert!(challenges.piece(1, piece(0, 2, b"of the one "), &mut effects));
+        assert!(effects.is_empty());
+        assert_eq!(
+            ask(&mut challenges, [true, false]),
+            (vec![], vec![]),
+            "it was lost"
+        );
+        assert!(!challenges.piece(1, piece(1, 2, b"that was lost"), &mut effects));
+        assert_eq!(ask(&mut challenges, [true, true]), (vec![1], vec![]));
+        assert!(challenges.piece(1, piece(0, 1, b"of the other"), &mut effects));
+        assert_eq!(
+            told(&mut effects),
+            (vec![], vec![(1, Some(b"of the other".to_vec()))])
+        );
+        assert_eq!(challenges.due(), Some(TIME), "stage 0 hasn't answered");
     }
 
     #[test]
@@ -214,18 +284,11 @@ mod tests {
     fn challenges_at_once_are_bounded() {
         let mut challenges = Challenges::default();
         let mut out = Vec::new();
-        for id in 0..32 {
-            assert!(challenges.begin(id, Duration::from_secs(1), &[true], &mut out));
+        for id in 8..40 {
+            challenges.begin(id, Nonce::new([3; 32]), TIME, 1, &mut out);
         }
         assert!(out.is_empty());
-        assert!(!challenges.begin(32, Duration::from_secs(1), &[true], &mut out));
-        assert!(matches!(
-            out[..],
-            [Effect::Evidence {
-                id: 32,
-                stage: 0,
-                envelope: None
-            }]
-        ));
+        challenges.begin(7, Nonce::new([3; 32]), TIME, 1, &mut out);
+        assert_eq!(told(&mut out), (vec![], vec![(0, None)]));
     }
 }

@@ -157,7 +157,6 @@ impl Head {
         self.pace.compared(taken.right, taken.wrong);
         self.counts.accepted += count(taken.right);
         self.counts.emitted += count(taken.emitted.len());
-        self.counts.rounds += u64::from(!taken.emitted.is_empty());
         if !taken.emitted.is_empty() {
             let sequence = run.sequence;
             out.push(Effect::Emit {

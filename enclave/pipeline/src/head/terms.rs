@@ -78,7 +78,7 @@ pub struct HeadTimes {
     pub set_aside: Duration,
     /// How long answers wait without a whole ring before they fail.
     pub give_up: Duration,
-    /// For a stage's evidence.
+    /// For a stage's evidence, and for a link to ask for it on.
     pub evidence: Duration,
 }
 

@@ -282,7 +282,7 @@ fn nothing_of_an_answer_stays_at_a_stage_however_it_ended() {
 }
 
 #[test]
-fn every_stage_answers_a_challenge_and_a_lost_one_has_no_evidence() {
+fn every_stage_answers_a_challenge_and_one_that_is_lost_for_good_has_no_evidence() {
     let mut world = World::new(Setting::default());
     world.run();
     world.challenge(5);
@@ -295,12 +295,31 @@ fn every_stage_answers_a_challenge_and_a_lost_one_has_no_evidence() {
     }
     world.doomed = true;
     world.crash(2);
+    world.crash(3);
     world.challenge(6);
     while world.evidence.len() < 3 {
         assert!(world.step());
     }
     world.evidence.sort();
     assert_eq!(world.evidence[1], (6, 1, None));
+}
+
+#[test]
+fn evidence_asked_for_before_the_first_ring_or_while_a_stage_is_replaced_is_that_of_every_stage() {
+    let mut world = World::new(Setting::default());
+    world.begin();
+    world.challenge(5);
+    while world.evidence.len() < 3 {
+        assert!(world.step());
+    }
+    world.crash(2);
+    world.challenge(6);
+    while world.evidence.len() < 6 {
+        assert!(world.step());
+    }
+    for (_, stage, envelope) in &world.evidence {
+        assert_eq!(envelope.as_ref(), Some(&evidence(&[9; 32], *stage)));
+    }
 }
 
 #[test]
