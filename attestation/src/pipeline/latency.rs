@@ -23,7 +23,9 @@ pub struct StageCost {
 pub struct Ring {
     lap_s: f64,
     further_row_s: f64,
-    step_s: f64,
+    /// Of the stage where it takes longest; `further` of the one where that does.
+    slowest_row_s: f64,
+    slowest_further_s: f64,
     draft_s: f64,
 }
 
@@ -34,32 +36,28 @@ impl Ring {
     /// A ring of these stages, whose draft takes `draft_s` a token.
     #[must_use]
     pub fn new(stages: &[StageCost], draft_s: f64) -> Self {
-        let sum = |of: fn(&StageCost) -> f64| stages.iter().map(|stage| time(of(stage))).sum();
-        let hops: f64 = sum(|stage| stage.hop_s);
-        let rows: f64 = sum(|stage| stage.row_s);
+        let all = |of: fn(&StageCost) -> f64| stages.iter().map(move |stage| time(of(stage)));
+        let hops: f64 = all(|stage| stage.hop_s).sum();
+        let rows: f64 = all(|stage| stage.row_s).sum();
         Self {
             lap_s: hops + rows,
-            further_row_s: sum(|stage| stage.further_row_s),
-            step_s: stages
-                .iter()
-                .map(|stage| time(stage.further_row_s))
-                // The head drafts and computes its own layers, one after the other.
-                .enumerate()
-                .map(|(stage, row)| if stage == 0 { row + time(draft_s) } else { row })
-                .fold(0.0, f64::max),
+            further_row_s: all(|stage| stage.further_row_s).sum(),
+            slowest_row_s: all(|stage| stage.row_s).fold(0.0, f64::max),
+            slowest_further_s: all(|stage| stage.further_row_s).fold(0.0, f64::max),
             draft_s: time(draft_s),
         }
     }
 
     /// A ring of which a whole turn was measured: what a head knows.
-    /// `further_row_s` is what a further row adds to the turn, and `step_s` what
-    /// a further token takes where it takes longest.
+    /// `further_row_s` is what a further row adds to the turn, and `slowest` the
+    /// stage where rows take longest, however far it is.
     #[must_use]
-    pub fn measured(lap_s: f64, further_row_s: f64, step_s: f64, draft_s: f64) -> Self {
+    pub fn measured(lap_s: f64, further_row_s: f64, slowest: &StageCost, draft_s: f64) -> Self {
         Self {
             lap_s: time(lap_s),
             further_row_s: time(further_row_s),
-            step_s: time(step_s),
+            slowest_row_s: time(slowest.row_s),
+            slowest_further_s: time(slowest.further_row_s),
             draft_s: time(draft_s),
         }
     }
@@ -85,12 +83,16 @@ impl Ring {
     }
 
     /// Tokens per second where the head drafts on while earlier tokens are
-    /// under way, at most `window` of them: 1 / ((1 − α) · L + τ), and no more
-    /// than `window` / L. τ is what a further token takes in the slowest stage;
-    /// rows that come while a stage is busy are computed together.
+    /// under way, at most `window` of them, in frames of `run` tokens:
+    /// 1 / ((1 − α) · L + τ), and no more than `window` / L. τ is what a token
+    /// takes where it takes longest: in the draft, or in the slowest stage as
+    /// one of a frame, (row + (run − 1) · further rows) / run.
     #[must_use]
-    pub fn pipelined(&self, window: u32, acceptance: f64) -> f64 {
-        let free = rate(1.0, (1.0 - probability(acceptance)) * self.lap_s + self.step_s);
+    pub fn pipelined(&self, run: u32, window: u32, acceptance: f64) -> f64 {
+        let run = f64::from(run.max(1));
+        let stage = (self.slowest_row_s + (run - 1.0) * self.slowest_further_s) / run;
+        let step = stage.max(self.draft_s);
+        let free = rate(1.0, (1.0 - probability(acceptance)) * self.lap_s + step);
         free.min(rate(f64::from(window), self.lap_s))
     }
 
@@ -175,7 +177,8 @@ mod tests {
             let got = ring.synchronous(k, acceptance);
             assert!(within(got, synchronous, 0.05), "{got} {synchronous}");
             assert!(ring.best_k(16, acceptance).abs_diff(k) <= 1);
-            let got = ring.pipelined(64, acceptance);
+            // The simulated frames grow as long as a stage is busy: to three tokens here.
+            let got = ring.pipelined(3, 64, acceptance);
             assert!(within(got, pipelined, 0.07), "{got} {pipelined}");
         }
     }
@@ -195,17 +198,31 @@ mod tests {
     #[test]
     fn a_window_bounds_the_pipelined_form() {
         let ring = ring(4, 0.05);
-        assert!(within(ring.pipelined(2, 1.0), 2.0 * ring.plain(), 1e-9));
+        assert!(within(ring.pipelined(2, 2, 1.0), 2.0 * ring.plain(), 1e-9));
+    }
+
+    #[test]
+    fn longer_frames_spread_a_stages_fixed_cost_until_the_draft_is_what_takes_longest() {
+        let near = ring(4, 0.0);
+        assert!(within(near.pipelined(1, 64, 1.0), 1.0 / 0.005_2, 1e-9));
+        assert!(within(near.pipelined(2, 64, 1.0), 2.0 / 0.005_35, 1e-9));
+        assert!(within(near.pipelined(3, 64, 1.0), 1.0 / 0.002, 1e-9));
+        assert!(within(
+            near.pipelined(0, 64, 1.0),
+            near.pipelined(1, 64, 1.0),
+            1e-9
+        ));
     }
 
     proptest! {
         #[test]
         fn whatever_was_measured_gives_a_number(
-            hop: f64, row: f64, further: f64, draft: f64, acceptance: f64, k in 0_u32..64, window: u32,
+            hop: f64, row: f64, further: f64, draft: f64, acceptance: f64, k: u32, window: u32,
         ) {
             let stage = StageCost { hop_s: hop, row_s: row, further_row_s: further };
-            for ring in [Ring::new(&[stage; 3], draft), Ring::measured(hop, further, row, draft)] {
-                for rate in [ring.plain(), ring.synchronous(k, acceptance), ring.pipelined(window, acceptance)] {
+            for ring in [Ring::new(&[stage; 3], draft), Ring::measured(hop, further, &stage, draft)] {
+                let synchronous = ring.synchronous(k % 64, acceptance);
+                for rate in [ring.plain(), synchronous, ring.pipelined(k, window, acceptance)] {
                     prop_assert!(rate >= 0.0, "{rate}");
                 }
                 prop_assert!(ring.best_k(16, acceptance) <= 16);
@@ -217,7 +234,7 @@ mod tests {
             let (worse, better) = if one < other { (one, other) } else { (other, one) };
             let ring = ring(4, hop);
             prop_assert!(ring.synchronous(k, worse) <= ring.synchronous(k, better));
-            prop_assert!(ring.pipelined(32, worse) <= ring.pipelined(32, better));
+            prop_assert!(ring.pipelined(3, 32, worse) <= ring.pipelined(3, 32, better));
             prop_assert!(expected_tokens(k, better) <= f64::from(k) + 1.0);
         }
     }

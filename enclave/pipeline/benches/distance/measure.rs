@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bastide_attestation::Salt;
-use bastide_attestation::pipeline::latency::StageCost;
+use bastide_attestation::pipeline::latency::{self, StageCost};
 use bastide_engine::{ChatMessage, Model, Role, SamplingParams};
 use bastide_pipeline::compute::EngineLayers;
 use bastide_pipeline::head::Drafter;
@@ -34,8 +34,10 @@ const GREEDY: Sampling = Sampling {
 /// Passes of which the median counts, and the pause before each.
 const PASSES: usize = 41;
 const PAUSE: Duration = Duration::from_millis(4);
-/// Round trips through a relay of which the median counts.
+/// Round trips through a relay of which the median counts, and the bytes of
+/// each: a frame of a few rows of the committed model, in its bucket.
 const TRIPS: u32 = 9;
+const FRAME: usize = 4_096;
 
 /// What one node says to a prompt, and where the draft agrees with it.
 pub(crate) struct Text {
@@ -106,7 +108,7 @@ fn timed(mut pass: impl FnMut()) -> f64 {
     median(times.collect())
 }
 
-/// Seconds that a byte takes through a relay, one way: half of a round trip to
+/// Seconds that a frame takes through a relay, one way: half of a round trip to
 /// a thread that sends it back.
 fn hop(one_way: Duration) -> f64 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -114,10 +116,10 @@ fn hop(one_way: Duration) -> f64 {
     let echo = thread::spawn(move || {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        let mut byte = [0];
+        let mut frame = [0; FRAME];
         for _ in 0..TRIPS {
-            stream.read_exact(&mut byte)?;
-            stream.write_all(&byte)?;
+            stream.read_exact(&mut frame)?;
+            stream.write_all(&frame)?;
         }
         Ok::<_, std::io::Error>(())
     });
@@ -126,8 +128,8 @@ fn hop(one_way: Duration) -> f64 {
     stream.set_nodelay(true).expect("an open socket");
     let trips = (0..TRIPS).map(|_| {
         let began = Instant::now();
-        stream.write_all(&[1]).expect("the relay takes it");
-        stream.read_exact(&mut [0]).expect("it comes back");
+        stream.write_all(&[1; FRAME]).expect("the relay takes it");
+        stream.read_exact(&mut [0; FRAME]).expect("it comes back");
         began.elapsed().as_secs_f64()
     });
     let trip = median(trips.collect());
@@ -172,23 +174,58 @@ fn stage_cost(model: &Arc<Model>, hop_s: f64) -> StageCost {
     }
 }
 
-/// The model's parameters: of each stage, and of the draft for a token.
-pub(crate) fn parameters(fleet: &Fleet, one_way: Duration) -> (Vec<StageCost>, f64) {
-    let hop = hop(one_way);
-    let costs = fleet.models().iter().map(|model| stage_cost(model, hop));
-    let mut drafter = fleet.drafter();
-    let mut draft = drafter.open(128, &GREEDY);
-    // A prompt whose last token is new each time, so that each draft is computed.
-    let mut ids = vec![9; 32];
-    let mut drafted = 0;
-    let took = timed(|| {
-        if let Some(last) = ids.last_mut() {
-            *last = if *last == 9 { 10 } else { 9 };
+/// The model's parameters.
+#[derive(Debug)]
+pub(crate) struct Costs {
+    stages: Vec<StageCost>,
+    /// Seconds of the draft for a token.
+    draft_s: f64,
+}
+
+impl Costs {
+    /// Measures them, each by itself.
+    pub(crate) fn measure(fleet: &Fleet, one_way: Duration) -> Self {
+        let hop = hop(one_way);
+        let stages = fleet.models().iter().map(|model| stage_cost(model, hop));
+        let mut drafter = fleet.drafter();
+        let mut draft = drafter.open(128, &GREEDY);
+        // A prompt whose last token is new each time, so that each draft is computed.
+        let mut ids = vec![9; 32];
+        let mut drafted = 0;
+        let took = timed(|| {
+            if let Some(last) = ids.last_mut() {
+                *last = if *last == 9 { 10 } else { 9 };
+            }
+            drafted = drafter.draft(&mut draft, &ids, usize::from(K), &GREEDY).len();
+        });
+        let tokens = u32::try_from(drafted.max(1)).expect("a few");
+        Self {
+            stages: stages.collect(),
+            draft_s: took / f64::from(tokens),
         }
-        drafted = drafter.draft(&mut draft, &ids, usize::from(K), &GREEDY).len();
-    });
-    let tokens = u32::try_from(drafted.max(1)).expect("a few");
-    (costs.collect(), took / f64::from(tokens))
+    }
+
+    /// The model.
+    pub(crate) fn model(&self) -> latency::Ring {
+        latency::Ring::new(&self.stages, self.draft_s)
+    }
+
+    /// The model of stages that share this machine's processors: all that a
+    /// token of a frame of `run` takes, in the draft and in every stage, takes at
+    /// least its share of them.
+    pub(crate) fn model_of_shared(&self, run: u32) -> latency::Ring {
+        let run = f64::from(run);
+        let frame = |stage: &StageCost| (stage.row_s + (run - 1.0) * stage.further_row_s) / run;
+        let token: f64 = self.draft_s + self.stages.iter().map(frame).sum::<f64>();
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let processors = f64::from(u32::try_from(processors).unwrap_or(u32::MAX));
+        latency::Ring::new(&self.stages, self.draft_s.max(token / processors))
+    }
+
+    /// Seconds that a further row adds to a turn.
+    pub(crate) fn further_row_s(&self) -> f64 {
+        self.stages.iter().map(|stage| stage.further_row_s).sum()
+    }
 }
 
 /// One answer over a ring.

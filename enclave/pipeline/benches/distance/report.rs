@@ -53,6 +53,19 @@ pub(crate) struct Table {
     pub(crate) agreed: (usize, usize),
 }
 
+/// Of the same ring in the same form, measured several times: the time that was
+/// as near to the model as half of them, with the median of what attestation cost.
+pub(crate) fn median(mut rows: Vec<Row>) -> Option<Row> {
+    let share = |row: &Row| row.measured / row.predicted;
+    rows.sort_by(|one, other| share(one).total_cmp(&share(other)));
+    let mut costs: Vec<f64> = rows.iter().filter_map(|row| row.attestation).collect();
+    costs.sort_by(f64::total_cmp);
+    let middle = rows.len() / 2;
+    let attestation = costs.get(costs.len() / 2).copied();
+    let row = rows.into_iter().nth(middle)?;
+    Some(Row { attestation, ..row })
+}
+
 /// The acceptance at which rounds of K drafted tokens give so many tokens.
 pub(crate) fn acceptance(k: u32, tokens: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);

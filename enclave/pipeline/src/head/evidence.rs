@@ -187,8 +187,10 @@ mod tests {
         challenges
     }
 
+    type Envelopes = Vec<(u16, Option<Vec<u8>>)>;
+
     /// Stages that are asked, and envelopes that came.
-    fn told(out: &mut Vec<Effect>) -> (Vec<u16>, Vec<(u16, Option<Vec<u8>>)>) {
+    fn told(out: &mut Vec<Effect>) -> (Vec<u16>, Envelopes) {
         let (mut asked, mut answered) = (Vec::new(), Vec::new());
         for effect in out.drain(..) {
             match effect {

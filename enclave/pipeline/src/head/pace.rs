@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bastide_attestation::pipeline::latency::Ring;
+use bastide_attestation::pipeline::latency::{Ring, StageCost};
 
 use super::terms::{HeadTimes, Speculation};
 
@@ -177,9 +177,14 @@ impl Pace {
         };
         let draft = self.draft.unwrap_or(0.0);
         let lap = self.round_trip().unwrap_or(self.supposed);
+        let slowest = StageCost {
+            hop_s: 0.0,
+            row_s: self.rows.1,
+            further_row_s: row * share,
+        };
         // The draft has a thread of its own: it goes on while stage 0 computes.
-        let step = draft.max(row * share);
-        (Ring::measured(lap, row, step, draft), step)
+        let step = draft.max(slowest.further_row_s);
+        (Ring::measured(lap, row, &slowest, draft), step)
     }
 
     /// Frames that the ring holds: as many as its slowest stage can do in a
@@ -240,10 +245,10 @@ impl Pace {
         // With several answers the bubble is theirs, not for guesses.
         if active * 2 <= self.stages.max(2) {
             let window = self.window(ring.lap_s(), step);
-            let pipelined = ring.pipelined(u32::from(window), self.acceptance);
+            let depth = u16::try_from(self.frames().min(usize::from(MOST_DEPTH))).unwrap_or(1);
+            let k = window.div_ceil(depth).clamp(1, u16::from(MOST_K));
+            let pipelined = ring.pipelined(u32::from(k), u32::from(window), self.acceptance);
             if pipelined > synchronous.max(plain) * WORTH {
-                let depth = u16::try_from(self.frames().min(usize::from(MOST_DEPTH))).unwrap_or(1);
-                let k = window.div_ceil(depth).clamp(1, u16::from(MOST_K));
                 return Mode::Pipelined {
                     k: usize::from(k),
                     depth: usize::from(window.div_ceil(k).clamp(1, depth)),

@@ -3,7 +3,7 @@
 //! Time is simulated: links take exactly their time, stages none, and drafting
 //! a millisecond a token. What the head itself wastes shows, and nothing else.
 
-use bastide_attestation::pipeline::latency::Ring;
+use bastide_attestation::pipeline::latency::{Ring, StageCost};
 use bastide_pipeline::head::Speculation;
 
 use crate::world::{Ask, Drafts, Setting, World};
@@ -37,7 +37,12 @@ fn each_form_is_about_as_fast_as_the_model_says_and_the_best_is_chosen() {
     ] {
         let lap = f64::from(hop) * f64::from(stages + 1) / 1e6;
         let acceptance = f64::from(percent) / 100.0;
-        let ring = Ring::measured(lap, 0.0, 0.001, 0.001);
+        let nothing = StageCost {
+            hop_s: 0.0,
+            row_s: 0.0,
+            further_row_s: 0.0,
+        };
+        let ring = Ring::measured(lap, 0.0, &nothing, 0.001);
         let k = u8::try_from(ring.best_k(16, acceptance)).unwrap();
         let forms = [
             (Speculation::Off, ring.plain(), 0.99),
@@ -48,10 +53,10 @@ fn each_form_is_about_as_fast_as_the_model_says_and_the_best_is_chosen() {
             ),
             (
                 Speculation::Pipelined { k: 2, depth: 16 },
-                ring.pipelined(32, acceptance),
+                ring.pipelined(2, 32, acceptance),
                 0.9,
             ),
-            (Speculation::Auto, ring.pipelined(32, acceptance), 0.8),
+            (Speculation::Auto, ring.pipelined(2, 32, acceptance), 0.8),
         ];
         for (speculation, model, share) in forms {
             let speed = speed(stages, hop.into(), speculation, percent.into());

@@ -1,7 +1,7 @@
 //! Whether an answer and its record are what one node's would be.
 
 use bastide_attestation::Salt;
-use bastide_pipeline::head::Finish;
+use bastide_pipeline::head::{Finish, Record};
 use bastide_pipeline::stage::row_digest;
 
 use super::World;
@@ -54,6 +54,25 @@ impl World {
             }
             assert_eq!(joint, record.emitted, "the tail's out-digest is the head's");
             assert_eq!(joint, digest(&expected[..produced], ask.prompt.len()));
+        }
+        let records: Vec<_> = self
+            .outcomes
+            .iter()
+            .filter_map(|outcome| outcome.record.as_ref())
+            .collect();
+        if records.len() == self.outcomes.len() {
+            let counts = self.head.status().counts;
+            let sum = |of: fn(&&Record) -> u32| records.iter().map(of).map(u64::from).sum::<u64>();
+            assert_eq!(
+                counts.drafted,
+                sum(|record| record.drafted),
+                "receipts and metrics agree"
+            );
+            assert_eq!(
+                counts.rounds,
+                sum(|record| record.rounds),
+                "receipts and metrics agree"
+            );
         }
     }
 }

@@ -30,7 +30,9 @@ use crate::{exit, key_file, policy_source, progress};
 const ESTIMATE_SCHEMA: &str = "bastide.pipeline-estimate/v1";
 /// How often a draft is right, for the estimate: prose, code, and what it knows well.
 const ACCEPTANCES: [f64; 3] = [0.7, 0.8, 0.9];
-/// Tokens under way in the pipelined form, for the estimate.
+/// Tokens of a frame in the pipelined form, for the estimate.
+const RUN: u32 = 4;
+/// Tokens under way in it.
 const WINDOW: u32 = 64;
 
 /// Split a model over attested nodes, and write the plan for its owner to sign
@@ -442,7 +444,7 @@ fn estimate(ring: &Ring, drafts: bool) -> Value {
                 "acceptance": acceptance,
                 "k": k,
                 "synchronous": ring.synchronous(k, *acceptance),
-                "pipelined": ring.pipelined(WINDOW, *acceptance),
+                "pipelined": ring.pipelined(RUN, WINDOW, *acceptance),
             })
         })
         .collect();
@@ -494,7 +496,7 @@ fn shown(placed: &[Placed<'_>], spares: &[Node], ring: &Ring, drafts: bool) -> T
             "{:>2.0} % of drafts right  {:>6.1} tokens/s with K = {k}, {:.1} pipelined",
             acceptance * 100.0,
             ring.synchronous(k, *acceptance),
-            ring.pipelined(WINDOW, *acceptance)
+            ring.pipelined(RUN, WINDOW, *acceptance)
         )));
     }
     under.push(Tree::new(
