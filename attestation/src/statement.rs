@@ -12,6 +12,7 @@ use crate::merkle::PERMITTED_DEPTHS;
 pub const MAX_STATEMENT_BYTES: usize = 1024;
 const VERSION: u64 = 1;
 const FLAG_DEBUG: u64 = 1;
+const FLAG_PIPELINE: u64 = 2;
 
 /// Where a GPU nonce's seed comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,10 @@ pub struct EpochStatement {
     pub time_source: TimeSource,
     /// Whether this is a debug build. Verifiers refuse it.
     pub debug: bool,
+    /// Whether it is the head of a pipeline: answers are computed with other
+    /// enclaves, which see activations, and of which this statement proves
+    /// nothing. They prove themselves apart (`docs/spec/pipeline.md`).
+    pub pipeline: bool,
 }
 
 impl EpochStatement {
@@ -103,8 +108,16 @@ impl EpochStatement {
                     },
                 ],
             )
-            .uint(16, if self.debug { FLAG_DEBUG } else { 0 });
+            .uint(16, self.flags());
         StatementBytes(map.encode())
+    }
+
+    /// Key 16.
+    #[must_use]
+    pub const fn flags(&self) -> u64 {
+        let debug = if self.debug { FLAG_DEBUG } else { 0 };
+        let pipeline = if self.pipeline { FLAG_PIPELINE } else { 0 };
+        debug | pipeline
     }
 
     /// Decodes a statement strictly: unknown keys, duplicate keys, other
@@ -116,6 +129,10 @@ impl EpochStatement {
         let mut fields = Fields::decode(bytes, MAX_STATEMENT_BYTES)?;
         if fields.uint(1)? != VERSION {
             return Err(fault(1, "version 1"));
+        }
+        let flags = fields.uint(16)?;
+        if flags & !(FLAG_DEBUG | FLAG_PIPELINE) != 0 {
+            return Err(fault(16, "no flag but debug and pipeline"));
         }
         let statement = Self {
             boot_id: BootId::new(fields.array(2)?),
@@ -140,11 +157,8 @@ impl EpochStatement {
             configuration: PolicyDigest::new(fields.array(14)?),
             time_ms: 0,
             time_source: TimeSource::Host,
-            debug: match fields.uint(16)? {
-                0 => false,
-                FLAG_DEBUG => true,
-                _ => return Err(fault(16, "no flag but debug")),
-            },
+            debug: flags & FLAG_DEBUG != 0,
+            pipeline: flags & FLAG_PIPELINE != 0,
         };
         let [time_ms, source] = fields.uints(15)?;
         let time_source = match source {
@@ -222,6 +236,7 @@ pub(crate) mod tests {
             time_ms: 1_764_000_000_000,
             time_source: TimeSource::Host,
             debug: false,
+            pipeline: false,
         }
     }
 
@@ -237,6 +252,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn every_flag_is_read_as_it_was_stated() {
+        for (flags, debug, pipeline) in [
+            (0, false, false),
+            (1, true, false),
+            (2, false, true),
+            (3, true, true),
+        ] {
+            let stated = EpochStatement {
+                debug,
+                pipeline,
+                ..statement()
+            };
+            assert_eq!(stated.flags(), flags);
+            assert_eq!(EpochStatement::decode(stated.encode().as_bytes()), Ok(stated));
+        }
+    }
+
+    #[test]
     fn an_extra_key_is_refused() {
         let mut bytes = statement().encode().as_bytes().to_vec();
         bytes[0] += 1;
@@ -249,7 +282,7 @@ pub(crate) mod tests {
 
     #[test]
     fn unknown_version_flags_depths_and_kinds_are_refused() {
-        for (key, value) in [(1, 2), (5, 3), (5, 300), (9, 2), (16, 2)] {
+        for (key, value) in [(1, 2), (5, 3), (5, 300), (9, 2), (16, 4), (16, 7)] {
             let bytes = statement().encode();
             let mut map: std::collections::BTreeMap<u8, serde_cbor::Value> =
                 serde_cbor::from_slice(bytes.as_bytes()).unwrap();

@@ -138,6 +138,7 @@ impl Enclave {
             ),
             // There is no debug mode to be in: nothing shows more in any build.
             debug: false,
+            pipeline: pipeline.as_ref().is_some_and(Place::is_head),
         };
         let lane_limits = LaneLimits {
             pace: limits.report_pace,

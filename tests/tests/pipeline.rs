@@ -8,5 +8,9 @@ mod answers;
 mod ask;
 #[path = "pipeline/capture.rs"]
 mod capture;
+#[path = "pipeline/careless.rs"]
+mod careless;
 #[path = "pipeline/strangers.rs"]
 mod strangers;
+#[path = "pipeline/trust.rs"]
+mod trust;

@@ -213,7 +213,17 @@ fn evaluate_statement(
     };
     ledger.pass(
         CheckId::Statement,
-        format!("{} bytes, epoch {}", evidence.statement.len(), statement.epoch),
+        format!(
+            "{} bytes, epoch {}{}",
+            evidence.statement.len(),
+            statement.epoch,
+            // Others prove themselves apart: this verdict is of the head alone.
+            if statement.pipeline {
+                ", head of a pipeline"
+            } else {
+                ""
+            }
+        ),
     );
     // Nothing that the statement says counts unless the hardware signed it.
     if !bound.require_statement(&evidence.statement, ledger) {

@@ -8,6 +8,7 @@ mod error;
 mod exchange;
 mod judge;
 mod lease;
+mod pipelines;
 mod pool;
 mod rules;
 mod tasks;
@@ -28,6 +29,7 @@ pub(crate) use error::reason;
 pub use error::{ConnectError, State};
 pub use judge::{SessionAttestation, SessionLane};
 pub use lease::{LEASE, RENEW_AFTER};
+pub use pipelines::{AppraisePipeline, PipelineRefused};
 pub use pool::{AttestedPool, NodeFailure, PoolError, PoolLimits, PoolObserver, PooledConnection};
 pub use rules::{HttpVersions, KeyExchange, RootError, ServerNames, SessionRules, TrustRoots};
 
@@ -46,6 +48,8 @@ pub struct Timeouts {
     pub tls: Duration,
     /// From the attest request to the last byte of the evidence. 20 s.
     pub attest: Duration,
+    /// For the stages behind a head of a pipeline to prove themselves. 60 s.
+    pub pipeline: Duration,
     /// From a request of the user to the head of its answer. 150 s: an enclave
     /// may take 120 for an answer that isn't streamed, and then says so itself.
     pub request_head: Duration,
@@ -57,6 +61,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             tls: Duration::from_secs(10),
             attest: Duration::from_secs(20),
+            pipeline: Duration::from_secs(60),
             request_head: Duration::from_secs(150),
         }
     }
@@ -71,6 +76,7 @@ pub struct Connector {
     timeouts: Timeouts,
     rules: SessionRules,
     http: HttpVersions,
+    pipelines: Option<Arc<dyn AppraisePipeline>>,
 }
 
 impl fmt::Debug for Connector {
@@ -94,6 +100,7 @@ impl Connector {
             timeouts: Timeouts::default(),
             rules: SessionRules::default(),
             http: HttpVersions::default(),
+            pipelines: None,
         }
     }
 
@@ -115,6 +122,17 @@ impl Connector {
         Self { http, ..self }
     }
 
+    /// The same that admits heads of pipelines whose stages `pipelines` accepts.
+    /// Without it every head is refused: what is asked of one is seen by others,
+    /// of which its own evidence proves nothing.
+    #[must_use]
+    pub fn with_pipelines(self, pipelines: Arc<dyn AppraisePipeline>) -> Self {
+        Self {
+            pipelines: Some(pipelines),
+            ..self
+        }
+    }
+
     /// The same with another clock for appraisals and leases, and nothing learnt yet.
     #[must_use]
     pub fn with_clock(self, clock: fn() -> UnixTime) -> Self {
@@ -124,12 +142,20 @@ impl Connector {
         }
     }
 
-    /// Connects to a node over TCP and makes it prove itself.
+    /// Connects to a node over TCP and makes it prove itself; a head of a
+    /// pipeline that closes the connection while its stages are asked, once more.
     ///
     /// # Errors
     /// [`ConnectError`] names the state and what failed in it. The connection
-    /// is closed then, and nothing but the challenge was written to it.
+    /// is closed then, and nothing but challenges was written to it.
     pub async fn connect(&self, node: &NodeAddress) -> Result<AttestedConnection, ConnectError> {
+        match self.connect_once(node).await {
+            Err(ConnectError::Stages(refused)) if refused.interrupted => self.connect_once(node).await,
+            connected => connected,
+        }
+    }
+
+    async fn connect_once(&self, node: &NodeAddress) -> Result<AttestedConnection, ConnectError> {
         let open = async {
             let stream = TcpStream::connect((node.host(), node.port())).await?;
             stream.set_nodelay(true)?;
@@ -179,7 +205,7 @@ impl Connector {
         let (exchange, answer) = within(State::Attest, self.timeouts.attest, exchange).await??;
         let attestation = self.judge.judge(node, &binding, asked, answer)?;
         let (sender, tasks) = exchange.into_parts();
-        Ok(AttestedConnection::new(
+        let mut connection = AttestedConnection::new(
             sender,
             tasks,
             node.clone(),
@@ -187,7 +213,19 @@ impl Connector {
             Arc::clone(&self.judge),
             self.timeouts,
             attestation,
-        ))
+        );
+        // INVARIANT: nobody has a connection to a head before its stages were
+        // accepted, so that no prompt can come before that either.
+        if connection.result().statement.pipeline {
+            let Some(pipelines) = &self.pipelines else {
+                return Err(ConnectError::Pipeline);
+            };
+            let appraised = pipelines.appraise(&mut connection);
+            within(State::Pipeline, self.timeouts.pipeline, appraised)
+                .await?
+                .map_err(ConnectError::Stages)?;
+        }
+        Ok(connection)
     }
 }
 

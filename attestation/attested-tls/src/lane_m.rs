@@ -60,6 +60,9 @@ pub struct EnclaveFacts {
     pub configuration: PolicyDigest,
     /// Whether this is a debug build. Verifiers refuse it.
     pub debug: bool,
+    /// Whether it is the head of a pipeline, so that others see activations of
+    /// what it is asked.
+    pub pipeline: bool,
 }
 
 /// Longest time that a pace or a wait can be set to.

@@ -51,10 +51,10 @@ mod signing_key;
 
 pub use address::{AddressError, NodeAddress};
 pub use client::{
-    AttestedConnection, AttestedPool, ConnectError, Connector, EPOCH_LIFE, EpochCache, HttpVersions,
-    KeyExchange, LEASE, NodeFailure, PoolError, PoolLimits, PoolObserver, PooledConnection, RENEW_AFTER,
-    RootError, SendError, ServerNames, SessionAttestation, SessionLane, SessionRules, State, Timeouts,
-    TrustRoots,
+    AppraisePipeline, AttestedConnection, AttestedPool, ConnectError, Connector, EPOCH_LIFE, EpochCache,
+    HttpVersions, KeyExchange, LEASE, NodeFailure, PipelineRefused, PoolError, PoolLimits, PoolObserver,
+    PooledConnection, RENEW_AFTER, RootError, SendError, ServerNames, SessionAttestation, SessionLane,
+    SessionRules, State, Timeouts, TrustRoots,
 };
 pub use identity::{IdentityError, ServerIdentity};
 pub use lane_m::{

@@ -143,6 +143,7 @@ fn record(folder: &Path, attester: &dyn Attester, seconds: u64) -> Result<(), Bo
         time_ms: seconds.saturating_mul(1000),
         time_source: TimeSource::Host,
         debug: false,
+        pipeline: false,
     }
     .encode();
 

@@ -251,6 +251,11 @@ impl Place {
         self.settings.plan.plan().draft()
     }
 
+    /// Whether clients ask this enclave, and others compute with it.
+    pub(crate) fn is_head(&self) -> bool {
+        self.settings.stage == 0
+    }
+
     /// Digest of the plan, and the stage.
     pub(crate) fn configured(settings: &PipelineSettings) -> ([u8; 32], u16) {
         (*settings.plan.digest().as_bytes(), settings.stage)

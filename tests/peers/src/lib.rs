@@ -92,6 +92,7 @@ impl Evidence {
             time_ms: 0,
             time_source: TimeSource::Host,
             debug: false,
+            pipeline: false,
         };
         let simulator = Simulator::new(SimulatorOptions::new(Generation::Genoa, NOW));
         let attestation = simulator

@@ -67,6 +67,7 @@ impl Machine {
             model: MODEL,
             configuration: PolicyDigest::new([5; 32]),
             debug: false,
+            pipeline: false,
         };
         let lane = LaneM::start(attester, facts, LaneLimits::default()).unwrap();
         let attested = lane.attest(Binder::new([9; 32])).await.unwrap();

@@ -17,13 +17,14 @@ use crate::ask::{PROMPT, SEEDS, Said, TRUST, ask, bastide, one_node, plan, proxy
 const PIECES: u32 = 10;
 
 #[test]
-fn one_to_three_stages_answer_as_one_node_with_and_without_speculation() {
+fn one_to_four_stages_answer_as_one_node_with_and_without_speculation() {
     for (stages, form) in [
         (1, "pipelined:4:2"),
         (2, "off"),
         (2, "sync:4"),
         (3, "off"),
         (3, "pipelined:4:3"),
+        (4, "auto"),
     ] {
         let logs = tempfile::tempdir().unwrap();
         let options = Options {
@@ -50,7 +51,7 @@ fn one_to_three_stages_answer_as_one_node_with_and_without_speculation() {
 }
 
 /// A counter of the head's.
-fn counter(pipeline: &Pipeline, name: &str) -> u64 {
+pub(crate) fn counter(pipeline: &Pipeline, name: &str) -> u64 {
     let metrics = http::request(pipeline.head.ready("metrics"), "GET", "/metrics", "", |_| ()).unwrap();
     let name = format!("bastide_enclave_{name} ");
     let mut lines = metrics.body.lines();

@@ -98,7 +98,7 @@ pub(crate) fn one_node() -> &'static [Said] {
 
 /// A plan for so many stages, with the draft; made once.
 pub(crate) fn plan(stages: usize) -> &'static Plan {
-    static PLANS: [OnceLock<(TempDir, Plan)>; 4] = [const { OnceLock::new() }; 4];
+    static PLANS: [OnceLock<(TempDir, Plan)>; 5] = [const { OnceLock::new() }; 5];
     let (_, plan) = PLANS[stages].get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let plan = Plan::sign(folder.path(), stages, true, "development").unwrap();

@@ -1,14 +1,17 @@
-//! A peer that isn't the plan's stage: the head never becomes whole, the client
-//! is told so, and nothing but handshake, HELLO and evidence goes to that peer.
+//! A peer that isn't the plan's stage: our clients send the head nothing; the
+//! head never becomes whole, a client that asks all the same is told so, and
+//! nothing but handshake, HELLO and evidence goes to that peer.
 
 use std::path::Path;
 use std::thread;
 
 use bastide_tests::pipeline::{Options, Pipeline, Plan, start_stage};
+use bastide_tests::process::Process;
 use bastide_tests::recorder::Recorder;
 use serde_json::Value;
 
-use crate::ask::{Said, ask, plan, proxy};
+use crate::ask::{Said, TRUST, ask, bastide, plan, proxy};
+use crate::careless;
 
 /// Handshake, HELLO and the head's evidence come to 62,900 bytes; with the least
 /// frame of activations, of 4,096, it would be more than this.
@@ -22,18 +25,17 @@ fn prompt() -> String {
 }
 
 /// A head of `plan` that is told to find stage 1 at what runs as stage 1 of
-/// `runs`: what the client got, and what went to that stage.
-fn behind(plan: &Plan, runs: &Plan, logs: &Path) -> (bastide_tests::http::Answer, Recorder) {
+/// `runs`, and what goes to that stage.
+fn behind(plan: &Plan, runs: &Plan, logs: &Path) -> (Pipeline, Process, Recorder) {
     let stranger = start_stage(runs, 1, "stranger", logs, &[]).unwrap();
     let recorder = Recorder::start(stranger.ready("links"));
     let reached = recorder.address().to_string();
     let pipeline = Pipeline::start_behind(plan, logs, Options::default(), |_, _| reached.clone()).unwrap();
-    let proxy = proxy(&pipeline.url(), logs, &[]);
-    (ask(&proxy, &prompt(), None, false, |_| ()), recorder)
+    (pipeline, stranger, recorder)
 }
 
 #[test]
-fn a_stage_of_another_plan_policy_or_machine_gets_no_frame_and_the_client_a_503() {
+fn a_stage_of_another_plan_policy_or_machine_gets_no_frame_and_clients_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     let logs = |name: &str| {
         let logs = folder.path().join(name);
@@ -43,8 +45,11 @@ fn a_stage_of_another_plan_policy_or_machine_gets_no_frame_and_the_client_a_503(
     let (ours, other) = (logs("ours"), logs("other"));
     let another = Plan::sign(&other, 2, true, "development").unwrap();
     // What the plan's stage gets, at the same place.
-    let (answer, recorder) = behind(plan(2), plan(2), &ours);
-    Said::of(&answer);
+    let (pipeline, _stage, recorder) = behind(plan(2), plan(2), &ours);
+    let proxy = proxy(&pipeline.url(), &ours, &[]);
+    Said::of(&ask(&proxy, &prompt(), None, false, |_| ()));
+    let (status, said) = careless::ask(&pipeline.url(), &prompt());
+    assert_eq!(status, 200, "{said}");
     let most = recorder
         .connections()
         .iter()
@@ -64,21 +69,40 @@ fn a_stage_of_another_plan_policy_or_machine_gets_no_frame_and_the_client_a_503(
     })
     .unwrap();
     let strangers = [
-        ("another owner's plan", plan(2), &another, logs("a")),
-        ("a policy without simulated hardware", &strict, &strict, logs("b")),
+        (
+            "another owner's plan",
+            plan(2),
+            &another,
+            logs("a"),
+            "pipeline.stage_evidence",
+        ),
+        (
+            "a policy without simulated hardware",
+            &strict,
+            &strict,
+            logs("b"),
+            "pipeline.plan_policy",
+        ),
         (
             "a machine that the plan doesn't name",
             &elsewhere,
             &elsewhere,
             logs("c"),
+            "pipeline.stage_evidence",
         ),
     ];
     thread::scope(|scope| {
-        for (what, plan, runs, logs) in &strangers {
+        for (what, plan, runs, logs, code) in &strangers {
             scope.spawn(move || {
-                let (answer, recorder) = behind(plan, runs, logs);
-                let error: Value = serde_json::from_str(&answer.body).unwrap();
-                assert_eq!(answer.status, 503, "{what}: {error}");
+                let (pipeline, _stranger, recorder) = behind(plan, runs, logs);
+                let (exit, shown) = bastide(|command| {
+                    command
+                        .args(["chat", &pipeline.url(), "hello", "--no-ledger"])
+                        .args(TRUST);
+                });
+                assert_eq!((exit, &shown["code"]), (10, &Value::from(*code)), "{what}");
+                let (status, error) = careless::ask(&pipeline.url(), &prompt());
+                assert_eq!(status, 503, "{what}: {error}");
                 assert_eq!(error["error"]["code"], "pipeline_unavailable", "{what}");
                 let connections = recorder.connections();
                 assert!(!connections.is_empty(), "{what}: it was tried");

@@ -44,6 +44,7 @@ fn lane() -> LaneM {
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,
+        pipeline: false,
     };
     LaneM::start(Arc::new(simulator), facts, LaneLimits::default()).expect("a thread")
 }

@@ -18,6 +18,8 @@ use crate::clock;
 use crate::exit;
 use crate::fault::with_causes;
 use crate::ledger::Recorder;
+use crate::pipeline::admission::Admission;
+use crate::pipeline::stages::Wanted;
 
 /// Code of evidence that rests on a simulation root without permission.
 pub(crate) const SIMULATED_NOT_ALLOWED: &str = "simulated.not_allowed";
@@ -31,6 +33,9 @@ pub(crate) struct Gate {
     appraiser: SharedAppraiser,
     policy: String,
     policy_digest: String,
+    /// Of a head of a pipeline.
+    wanted: Wanted,
+    stages: Arc<Admission>,
     ledger: Recorder,
 }
 
@@ -97,32 +102,73 @@ impl Gate {
             ..Timeouts::default()
         };
         let rules = session_rules(&policy);
+        let wanted = Wanted {
+            policy: Some(policy.digest()),
+            allow_simulated,
+            ..Wanted::default()
+        };
         let appraiser = appraiser(policy, allow_simulated);
+        let ledger = Recorder::off();
+        let stages = Admission::new(Arc::clone(&appraiser), wanted.clone(), ledger.clone(), false);
+        let stages = Arc::new(stages);
         Self {
             connector: Connector::new(Arc::clone(&appraiser))
                 .with_timeouts(timeouts)
-                .with_session_rules(rules),
+                .with_session_rules(rules)
+                .with_pipelines(Arc::<Admission>::clone(&stages)),
             appraiser: SharedAppraiser(appraiser),
             policy: name,
             policy_digest: digest,
-            ledger: Recorder::off(),
+            wanted,
+            stages,
+            ledger,
         }
     }
 
     /// The same, with a ledger that everything is kept in.
     #[must_use]
     pub(crate) fn with_ledger(self, ledger: Recorder) -> Self {
-        Self { ledger, ..self }
+        Self { ledger, ..self }.judging_stages(false)
+    }
+
+    /// The same for somebody who accepts other plans of pipelines than those by
+    /// the gate's own policy. Policy and permission stay the gate's.
+    #[must_use]
+    pub(crate) fn with_wanted(self, wanted: Wanted) -> Self {
+        let wanted = Wanted {
+            policy: self.wanted.policy,
+            allow_simulated: self.wanted.allow_simulated,
+            ..wanted
+        };
+        Self { wanted, ..self }.judging_stages(false)
+    }
+
+    /// The same for somebody who looks at stages and sends nothing: a head is
+    /// admitted however they were judged.
+    #[must_use]
+    pub(crate) fn showing_stages(self) -> Self {
+        self.judging_stages(true)
+    }
+
+    fn judging_stages(self, showing: bool) -> Self {
+        let (wanted, ledger) = (self.wanted.clone(), self.ledger.clone());
+        let stages = Admission::new(Arc::clone(&self.appraiser.0), wanted, ledger, showing);
+        let stages = Arc::new(stages);
+        Self {
+            connector: self.connector.with_pipelines(Arc::<Admission>::clone(&stages)),
+            stages,
+            ..self
+        }
+    }
+
+    /// What is known of the stages behind heads.
+    pub(crate) fn stages(&self) -> &Admission {
+        &self.stages
     }
 
     /// The ledger.
     pub(crate) const fn ledger(&self) -> &Recorder {
         &self.ledger
-    }
-
-    /// What judges evidence: the policy, and the person's permission beside it.
-    pub(crate) fn appraiser(&self) -> &dyn Appraiser {
-        &*self.appraiser.0
     }
 
     /// The policy's name. It comes from a file: escape it.

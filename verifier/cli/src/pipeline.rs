@@ -9,14 +9,18 @@
 //! | `file` | the plan as a person writes it, in TOML |
 //! | `view` | the plan as a person reads it |
 //! | `stages` | every stage's evidence: asked for, judged, shown |
+//! | `admission` | the same, before anybody has a connection to a head |
 //! | `receipt` | whether the parts of a receipt hold and join |
 //! | `vouching` | the same for answers while they come |
+//! | `trust` | whose plans a person accepts |
 
+pub(crate) mod admission;
 pub(crate) mod capacity;
 pub(crate) mod file;
 pub(crate) mod receipt;
 pub(crate) mod split;
 pub(crate) mod stages;
+pub(crate) mod trust;
 pub(crate) mod view;
 pub(crate) mod vouching;
 pub(crate) mod weights;

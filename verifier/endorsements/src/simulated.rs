@@ -95,6 +95,7 @@ fn statement() -> bastide_attestation::StatementBytes {
         time_ms: 0,
         time_source: TimeSource::Host,
         debug: false,
+        pipeline: false,
     }
     .encode()
 }

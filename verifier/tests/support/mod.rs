@@ -89,6 +89,7 @@ impl Case {
             time_ms: NOW.as_secs() * 1000,
             time_source: TimeSource::Host,
             debug: false,
+            pipeline: false,
         };
         Self {
             report: ReportSpec::new(kind),

@@ -291,6 +291,11 @@ impl AttestedConnection {
         // An abandoned renewal is a failed one.
         let guard = AbortUnless(&shared, false);
         let attestation = Arc::new(self.challenge().await?);
+        // INVARIANT: stages are judged before a connection is given out, and not
+        // again: what had none has none.
+        if attestation.result().statement.pipeline != self.current.result().statement.pipeline {
+            return Err(ConnectError::Pipeline);
+        }
         {
             let mut attestations = shared.attestations();
             attestations.insert(0, Arc::clone(&attestation));

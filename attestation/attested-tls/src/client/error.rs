@@ -8,6 +8,7 @@ use bastide_attestation::{Decision, ENVELOPE_MEDIA_TYPE, EvidenceError, MAX_ENVE
 use rustls::{AlertDescription, PeerIncompatible};
 
 use crate::address::AddressError;
+use crate::client::pipelines::PipelineRefused;
 use crate::session::SessionFault;
 
 /// The states on the way to an attested connection.
@@ -21,6 +22,8 @@ pub enum State {
     Attest,
     /// The same again, on a connection that was attested before.
     Renew,
+    /// The stages behind a head were asked to prove themselves.
+    Pipeline,
 }
 
 impl fmt::Display for State {
@@ -30,6 +33,7 @@ impl fmt::Display for State {
             Self::Tls => "tls handshake",
             Self::Attest => "attest exchange",
             Self::Renew => "renewal of the attestation",
+            Self::Pipeline => "appraisal of the stages behind the node",
         })
     }
 }
@@ -118,6 +122,15 @@ pub enum ConnectError {
         /// The envelope as it came.
         evidence: Vec<u8>,
     },
+    /// The node is the head of a pipeline, and nobody here judges its stages.
+    #[error(
+        "the node is the head of a pipeline: others see activations of what it is asked, and this client does \
+         not judge them"
+    )]
+    Pipeline,
+    /// The stages behind the node were not accepted.
+    #[error("the stages behind the node were not accepted: {}", .0.reason)]
+    Stages(PipelineRefused),
     /// This side could not do its part.
     #[error("no connection could be prepared: {reason}")]
     Internal {
@@ -156,6 +169,8 @@ impl ConnectError {
             Self::TimedOut { .. } => "session.timeout",
             Self::TooLarge | Self::Malformed(_) => "evidence.malformed",
             Self::Refused { verdict, .. } => verdict.code.unwrap_or("session.refused"),
+            Self::Pipeline => "session.pipeline",
+            Self::Stages(refused) => refused.code,
             Self::Internal { .. } => "internal",
         }
     }
@@ -174,16 +189,15 @@ impl ConnectError {
             | Self::LaneKSignature
             | Self::NoEndpoint { .. }
             | Self::ContentType { .. }
-            | Self::NotHttp => Decision::Rejected.exit_code(),
+            | Self::NotHttp
+            | Self::Pipeline => Decision::Rejected.exit_code(),
             Self::TooLarge | Self::Malformed(_) => Decision::Malformed.exit_code(),
             Self::Tcp(_) | Self::Unavailable { .. } | Self::Closed { .. } | Self::TimedOut { .. } => {
                 Decision::Undecided.exit_code()
             }
             // An appraiser that refuses with an accepting verdict contradicts itself.
-            Self::Refused { verdict, .. } => match verdict.decision {
-                Decision::Accepted => 1,
-                decision => decision.exit_code(),
-            },
+            Self::Refused { verdict, .. } => unaccepted(verdict.decision),
+            Self::Stages(refused) => unaccepted(refused.decision),
             Self::Address(_) | Self::Internal { .. } => 1,
         }
     }
@@ -226,6 +240,14 @@ impl ConnectError {
         } else {
             Self::Closed { state: State::Attest }
         }
+    }
+}
+
+/// The exit code of a decision that must not be an accepting one.
+const fn unaccepted(decision: Decision) -> u8 {
+    match decision {
+        Decision::Accepted => 1,
+        decision => decision.exit_code(),
     }
 }
 

@@ -111,6 +111,7 @@ impl Batch {
             time_ms: host_time_ms(),
             time_source: TimeSource::Host,
             debug: facts.debug,
+            pipeline: facts.pipeline,
         }
         .encode()
     }

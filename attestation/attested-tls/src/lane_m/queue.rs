@@ -399,7 +399,10 @@ fn push(line: &mut VecDeque<Waiter>, waiter: Waiter) {
 impl EnclaveFacts {
     /// Whether what answers is the same.
     fn answers_as(&self, other: &Self) -> bool {
-        let of = |facts: &Self| (facts.receipt_key, facts.model, facts.configuration, facts.debug);
+        let of = |facts: &Self| {
+            let flags = (facts.debug, facts.pipeline);
+            (facts.receipt_key, facts.model, facts.configuration, flags)
+        };
         of(self) == of(other)
     }
 }

@@ -208,6 +208,10 @@ impl SealedConnector {
         if result.statement.sealed_key != Some(sha256(&[&key_config])) {
             return Err(SealedError::KeyNotAttested);
         }
+        // Its stages would have to be asked, and a relay carries no session to do so on.
+        if result.statement.pipeline {
+            return Err(SealedError::Pipeline);
+        }
         let config = prefer(configs, self.post_quantum)
             .ok_or(SealedError::KeyConfig(SealedFormatError::NoKnownConfig))?;
         Ok(SealedKey {

@@ -44,6 +44,9 @@ pub enum SealedError {
     /// The statement names another key configuration, or none.
     #[error("the attested statement does not name this key configuration")]
     KeyNotAttested,
+    /// The node is the head of a pipeline. Nothing was sent.
+    #[error("the node is the head of a pipeline, whose stages can't be judged in sealed mode")]
+    Pipeline,
     /// The evidence no longer counts. Nothing was sent.
     #[error("the key's lease of {} s is over; ask for evidence again", KEY_LEASE.as_secs())]
     LeaseOver,
@@ -78,6 +81,7 @@ impl SealedError {
             Self::Malformed(_) | Self::KeyConfig(_) => "sealed.malformed",
             Self::Refused { verdict, .. } => verdict.code.unwrap_or("sealed.refused"),
             Self::KeyNotAttested => "sealed.key_not_attested",
+            Self::Pipeline => "sealed.pipeline",
             Self::LeaseOver => "sealed.lease_over",
             Self::NotSealed => "sealed.not_sealed",
             Self::Open(OpenError::Format(SealedFormatError::Truncated)) | Self::Interrupted(_) => {

@@ -56,6 +56,7 @@ pub(crate) fn facts() -> EnclaveFacts {
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,
+        pipeline: false,
     }
 }
 

@@ -12,6 +12,7 @@ mod handshake;
 mod lane;
 mod lane_k;
 mod node;
+mod pipelines;
 mod pool;
 mod recorder;
 mod requests;

@@ -38,6 +38,7 @@ fn statement() -> StatementBytes {
         time_ms: 0,
         time_source: TimeSource::Host,
         debug: false,
+        pipeline: false,
     }
     .encode()
 }

@@ -36,6 +36,7 @@ fn statement(epoch: u64) -> StatementBytes {
         time_ms: 0,
         time_source: TimeSource::Host,
         debug: false,
+        pipeline: false,
     }
     .encode()
 }

@@ -34,6 +34,7 @@ pub(super) fn full() -> EpochStatement {
         time_ms: 1_772_000_000_123,
         time_source: TimeSource::SecureTsc,
         debug: false,
+        pipeline: false,
     }
 }
 
@@ -76,6 +77,13 @@ fn accepted() -> Vec<Value> {
             "a debug build, which a reader reads and a verifier refuses",
             EpochStatement {
                 debug: true,
+                ..full()
+            },
+        ),
+        (
+            "the head of a pipeline",
+            EpochStatement {
+                pipeline: true,
                 ..full()
             },
         ),
@@ -122,7 +130,7 @@ fn members(statement: &EpochStatement) -> Value {
             TimeSource::Host => 0,
             TimeSource::SecureTsc => 1,
         }],
-        "flags": u8::from(statement.debug),
+        "flags": statement.flags(),
     })
 }
 
@@ -283,8 +291,8 @@ fn refused() -> Vec<Value> {
         ("time as one number", with(15, &[0])),
         ("a negative time", with(15, &[0x82, 0x20, 0])),
         ("time source 2", with(15, &[0x82, 0, 2])),
-        ("flag 2", with(16, &[2])),
-        ("flags debug and 2", with(16, &[3])),
+        ("flag 4", with(16, &[4])),
+        ("flags debug and 4", with(16, &[5])),
         (
             "more than 1,024 bytes",
             with(13, &[&[0x59, 4, 0][..], &[1; 1024]].concat()),

@@ -57,6 +57,7 @@ fn accepted(chip: ChipId, provider: Option<&str>) -> AttestationResult {
             time_ms: 0,
             time_source: TimeSource::Host,
             debug: false,
+            pipeline: false,
         },
         statement_digest: StatementDigest::new([0; 32]),
     }

@@ -32,6 +32,7 @@ fn statement(stage: u8) -> EpochStatement {
         time_ms: 0,
         time_source: TimeSource::Host,
         debug: false,
+        pipeline: false,
     }
 }
 

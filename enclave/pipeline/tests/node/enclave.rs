@@ -56,6 +56,7 @@ impl Enclave {
             model: MODEL,
             configuration: PolicyDigest::new([5; 32]),
             debug: false,
+            pipeline: false,
         };
         let simulator = Arc::new(Simulator::new(options).unwrap());
         let lane = LaneM::start(simulator, facts, LaneLimits::default()).unwrap();

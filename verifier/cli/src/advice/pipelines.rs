@@ -155,6 +155,13 @@ pub(super) const PIPELINES: &[Known] = &[
         "get the plan that counts from the pipeline's owner",
     ),
     known(
+        "pipeline.plan_policy",
+        REJECTED,
+        "the plan holds stages to other policies than yours, so that one could come in that yours refuses",
+        "the pipeline's owner has a policy of their own, or one that you permit no simulated hardware under",
+        "use the owner's policy, or accept what the owner decides: name the owner with --owner, or the plan with --plan",
+    ),
+    known(
         "pipeline.model",
         REJECTED,
         "the plan is for another model than the head's hardware signed",

@@ -84,6 +84,13 @@ pub(super) const SESSIONS: &[Known] = &[
         "do not use this node; report it to its operator",
     ),
     known(
+        "session.pipeline",
+        REJECTED,
+        "the node is the head of a pipeline, and nobody judged the enclaves behind it",
+        "a client that judges no stages; or a node that became a head after it had attested itself",
+        "use a client that judges them: `bastide verify`, `chat` and `proxy` do",
+    ),
+    known(
         "session.not_attested",
         REJECTED,
         "the other end has no attest endpoint, or answered something else",
@@ -180,6 +187,13 @@ pub(super) const SESSIONS: &[Known] = &[
         "the attested statement names another sealed-mode key, or none",
         "the relay or host put a key of its own in the place of the enclave's",
         "don't use this relay or node; report it to whoever runs it",
+    ),
+    known(
+        "sealed.pipeline",
+        REJECTED,
+        "the node is the head of a pipeline, whose stages can't be judged in sealed mode",
+        "stages prove themselves to a session's nonce, and a relay carries no session",
+        "leave out --sealed, or choose a node that computes the whole model itself",
     ),
     known(
         "sealed.lease_over",

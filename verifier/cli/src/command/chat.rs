@@ -17,6 +17,7 @@ use crate::exit;
 use crate::fault::Fault;
 use crate::gate::{Gate, Refusal};
 use crate::ledger::{LedgerArgs, Recorder};
+use crate::pipeline::trust::TrustArgs;
 use crate::policy_source::{self, PolicyArgs};
 use crate::progress;
 use crate::receipt_check;
@@ -51,6 +52,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     ledger: LedgerArgs,
 }
 
@@ -60,8 +63,11 @@ pub(crate) struct Arguments {
 /// [`Fault`] if there is no answer, or none that its receipt vouches for.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> {
     let policy = policy_source::load(&arguments.policy)?;
+    let wanted = arguments.trust.wanted()?;
     let ledger = Recorder::start(&arguments.ledger, console);
-    let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
+    let gate = Gate::new(policy, arguments.policy.allow_simulated)
+        .with_ledger(ledger.clone())
+        .with_wanted(wanted);
     let one_shot = match arguments.prompt {
         Some(prompt) => Some(prompt),
         None if std::io::stdin().is_terminal() => None,

@@ -19,6 +19,7 @@ use crate::fault::Fault;
 use crate::file;
 use crate::gate::Gate;
 use crate::ledger::{LedgerArgs, Recorder};
+use crate::pipeline::trust::TrustArgs;
 use crate::policy_source::{self, PolicyArgs};
 use crate::proxy::{Answers, Pool, SealedGate, SealedService, Server, Service, loopback};
 
@@ -45,7 +46,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     policy: PolicyArgs,
     /// Seal each request to a key that the node attests, instead of a session that it attests
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["owner", "plan"])]
     sealed: bool,
     /// Hand sealed requests to this relay, so that the node doesn't learn this machine's address
     #[arg(long, value_name = "URL", requires = "sealed")]
@@ -59,6 +60,8 @@ pub(crate) struct Arguments {
     /// Keep evidence, receipt, salt and both bodies of each answer in a folder under this one
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     #[command(flatten)]
     ledger: LedgerArgs,
 }
@@ -74,6 +77,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
             .with_remedy("listen on 127.0.0.1 or [::1]: what comes in here is plain text"));
     }
     let policy = policy_source::load(&arguments.policy)?;
+    let wanted = arguments.trust.wanted()?;
     let ledger = Recorder::start(&arguments.ledger, console);
     let (console, tasks) = (*console, TaskTracker::new());
     let (nodes, save) = (arguments.nodes.clone(), arguments.save.clone());
@@ -92,7 +96,9 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<u8, Fault> 
         ledger.finish();
         return served;
     }
-    let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
+    let gate = Gate::new(policy, arguments.policy.allow_simulated)
+        .with_ledger(ledger.clone())
+        .with_wanted(wanted);
     let pool = Pool::new(gate, nodes, console);
     let service = Arc::new(Service::new(pool, save, console, tasks.clone()));
     let served = block_on(serve(arguments, service, tasks, console));

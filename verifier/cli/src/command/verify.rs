@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bastide_attestation::Verdict;
-use bastide_attested_tls::{AttestedConnection, NodeAddress};
+use bastide_attested_tls::NodeAddress;
 use clap::Args;
 
 use super::{block_on, explain};
+use crate::clock;
 use crate::console::Console;
 use crate::exit;
 use crate::fault::Fault;
@@ -16,11 +17,11 @@ use crate::file::{self, Existing};
 use crate::gate::Gate;
 use crate::ledger::{LedgerArgs, Recorder};
 use crate::pipeline::stages::{self, Chain, Wanted};
+use crate::pipeline::trust::TrustArgs;
 use crate::policy_source::{self, PolicyArgs};
 use crate::progress;
 use crate::result_signing::ResultArgs;
 use crate::verdict_view::{self, Subject};
-use crate::{clock, pipeline};
 
 /// Connect to a node and judge its evidence; sends no prompt
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ pub(crate) struct Arguments {
     policy: PolicyArgs,
     #[command(flatten)]
     pipeline: PipelineArgs,
-    /// Keep the evidence envelope as it came, accepted or not; with --pipeline also each stage's, and the plan, beside it
+    /// Keep the evidence envelope as it came, accepted or not; of a head of a pipeline also each stage's, and the plan, beside it
     #[arg(long, value_name = "FILE")]
     save_evidence: Option<PathBuf>,
     #[command(flatten)]
@@ -57,17 +58,13 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pipeline")]
 struct PipelineArgs {
-    /// The node is the head of a pipeline: judge every stage behind it, too
+    /// The node must be the head of a pipeline. Of every head each stage is judged, asked for or not
     #[arg(long)]
     pipeline: bool,
-    /// Accept only a plan that this owner signed: hex, or a file of keys; may be repeated
-    #[arg(long, value_name = "KEY|FILE", requires = "pipeline")]
-    owner: Vec<String>,
-    /// Accept only this signed plan
-    #[arg(long, value_name = "FILE", requires = "pipeline", conflicts_with = "owner")]
-    plan: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Hold each stage also to the policy that the plan has for it
-    #[arg(long, requires = "pipeline")]
+    #[arg(long)]
     plan_policies: bool,
 }
 
@@ -84,24 +81,25 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     };
     let policy = policy_source::load(&arguments.policy)?;
     let signer = arguments.result.signer()?;
-    let wanted = arguments.wanted()?;
+    let wanted = Wanted {
+        plan_policies: arguments.pipeline.plan_policies,
+        ..arguments.pipeline.trust.wanted()?
+    };
     let ledger = Recorder::start(&arguments.ledger, console);
-    let gate = Gate::new(policy, arguments.policy.allow_simulated).with_ledger(ledger.clone());
+    let gate = Gate::new(policy, arguments.policy.allow_simulated)
+        .with_ledger(ledger.clone())
+        .with_wanted(wanted)
+        .showing_stages();
     let started = Instant::now();
-    let outcome = block_on(async {
-        let what = format!("waiting for {node} to prove itself");
-        let mut connected = progress::shown(console, &what, gate.connect(node)).await;
-        let chain = match (&mut connected, &wanted) {
-            (Ok(connection), Some(wanted)) => {
-                let what = format!("waiting for the stages behind {node}");
-                Some(progress::shown(console, &what, chain(&gate, connection, wanted)).await?)
-            }
-            _ => None,
-        };
-        Ok((connected, chain))
-    });
+    let what = format!("waiting for {node} to prove itself");
+    let connected = block_on(async { Ok(progress::shown(console, &what, gate.connect(node)).await) });
     ledger.finish();
-    let (connected, chain) = outcome?;
+    let connected = connected?;
+    let chain = match &connected {
+        Ok(connection) if connection.result().statement.pipeline => gate.stages().latest(node),
+        Ok(_) if arguments.pipeline.pipeline => return Err(stages::no_head()),
+        _ => None,
+    };
     let (verdict, evidence, exit) = match connected {
         Ok(connection) => {
             let verdict = Verdict::clone(&connection.result().verdict);
@@ -132,41 +130,6 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         (None, _) => {}
     }
     Ok(exit)
-}
-
-impl Arguments {
-    /// What is wanted of a pipeline; none if none is asked for.
-    fn wanted(&self) -> Result<Option<Wanted>, Fault> {
-        if !self.pipeline.pipeline {
-            return Ok(None);
-        }
-        Ok(Some(Wanted {
-            owners: pipeline::owners(&self.pipeline.owner)?,
-            plan: self
-                .pipeline
-                .plan
-                .as_deref()
-                .map(super::pipeline::read)
-                .transpose()?,
-            plan_policies: self.pipeline.plan_policies,
-            allow_simulated: self.policy.allow_simulated,
-        }))
-    }
-}
-
-/// Asks an attested head for its stages, judges and keeps them.
-async fn chain(gate: &Gate, connection: &mut AttestedConnection, wanted: &Wanted) -> Result<Chain, Fault> {
-    let (nonce, answer) = stages::ask(connection).await?;
-    let chain = stages::judge(
-        &answer,
-        &nonce,
-        connection.result(),
-        gate.appraiser(),
-        wanted,
-        clock::now(),
-    )?;
-    gate.ledger().chain(connection.node(), &chain);
-    Ok(chain)
 }
 
 /// Keeps what the stages showed beside what the head did: `evidence.stage-1.cmw`

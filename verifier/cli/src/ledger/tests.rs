@@ -77,6 +77,7 @@ fn evidence(epoch: u64, model: u8) -> Evidence {
         time_ms: AT * 1000,
         time_source: TimeSource::Host,
         debug: false,
+        pipeline: false,
     }
     .encode();
     let attestation = simulator().attest(&statement).unwrap();

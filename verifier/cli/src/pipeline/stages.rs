@@ -10,8 +10,8 @@ use bastide_attestation::pipeline::{
     LayerRange, MAX_PIPELINE_ANSWER_BYTES, PIPELINE_PATH, PipelineAnswer, PipelineRequest, SignedPlan,
 };
 use bastide_attestation::{
-    Appraiser, AttestationResult, Check, Decision, EpochStatement, Evidence, Nonce, REQUEST_MEDIA_TYPE,
-    SessionExpectation, StatementDigest, Status, UnixTime, Verdict,
+    Appraiser, AttestationResult, Check, Decision, EpochStatement, Evidence, Nonce, PolicyDigest,
+    REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, Status, UnixTime, Verdict,
 };
 use bastide_attested_tls::AttestedConnection;
 use bastide_verifier::{Policy, Verifier};
@@ -41,6 +41,9 @@ pub(crate) struct Wanted {
     pub(crate) plan: Option<SignedPlan>,
     /// Hold each stage also to the policy that the plan has for it.
     pub(crate) plan_policies: bool,
+    /// Our own policy: without an owner or a plan that is named, a plan must
+    /// hold every stage to it.
+    pub(crate) policy: Option<PolicyDigest>,
     /// Whether simulated hardware may pass.
     pub(crate) allow_simulated: bool,
 }
@@ -122,6 +125,15 @@ fn unavailable(code: &'static str, what: String) -> Fault {
     .with_remedy("try again; if it stays so, ask whoever runs the node")
 }
 
+/// That a node has no stages.
+pub(crate) fn no_head() -> Fault {
+    Fault::rejected(
+        "pipeline.none",
+        "the node is attested and is no head of a pipeline: it computes the whole model itself",
+    )
+    .with_remedy("leave out --pipeline, or name the pipeline's head")
+}
+
 /// Reads a head's answer.
 ///
 /// # Errors
@@ -130,11 +142,7 @@ async fn read(response: Response<Incoming>) -> Result<PipelineAnswer, Fault> {
     match response.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-            return Err(Fault::rejected(
-                "pipeline.none",
-                "the node is attested and is no head of a pipeline: it computes the whole model itself",
-            )
-            .with_remedy("leave out --pipeline, or name the pipeline's head"));
+            return Err(no_head());
         }
         other => {
             return Err(unavailable(
@@ -293,6 +301,36 @@ fn by_the_plan(
     }
 }
 
+/// Whether only stages that our policy accepts can take part, now and later: the
+/// head holds whoever comes in to the plan's policies, and asks nobody again.
+fn policies(signed: &SignedPlan, wanted: &Wanted) -> Check {
+    let id = "pipeline.plan_policy";
+    let named = wanted.plan.is_some() || !wanted.owners.is_empty();
+    if named {
+        let by = "those of a plan that you accept by its owner, or by itself";
+        return Check::derived(id, true, by, by);
+    }
+    let other = |bytes: &Vec<u8>| match Policy::parse(bytes) {
+        Ok(policy) => {
+            let ours = wanted.policy == Some(policy.digest());
+            let simulated = policy.allows_simulated() && !wanted.allow_simulated;
+            (!ours || simulated).then(|| format!("{}@{}", policy.name(), policy.digest()))
+        }
+        Err(error) => Some(with_causes(&error)),
+    };
+    let others: Vec<String> = signed.plan().policies().iter().filter_map(other).collect();
+    Check::derived(
+        id,
+        others.is_empty(),
+        "your own policy for every stage, or a plan that you accept by its owner (--owner) or itself (--plan)",
+        if others.is_empty() {
+            "your own policy".to_owned()
+        } else {
+            others.join(", ")
+        },
+    )
+}
+
 fn whole(
     signed: &SignedPlan,
     answer: &PipelineAnswer,
@@ -325,6 +363,7 @@ fn whole(
             owner,
         ),
     }];
+    checks.push(policies(signed, wanted));
     checks.push(Check::derived(
         "pipeline.model",
         plan.model() == head.statement.model,
@@ -382,6 +421,14 @@ impl Chain {
         failed(&self.checks)
             .and_then(|at| self.checks.get(at))
             .map(|check| (None, check))
+    }
+
+    /// What is wrong, as a fault.
+    pub(crate) fn refusal(&self) -> Option<Fault> {
+        let (stage, failed) = self.failed()?;
+        let of = stage.map_or_else(|| "the pipeline".to_owned(), |stage| format!("stage {stage}"));
+        let message = format!("{of}: expected {}, got {}", failed.expected, failed.got);
+        Some(Fault::rejected(failed.id, message))
     }
 
     /// Whether simulated hardware is among the stages.

@@ -65,6 +65,7 @@ fn result() -> AttestationResult {
             time_ms: 0,
             time_source: TimeSource::Host,
             debug: false,
+            pipeline: false,
         },
         statement_digest: StatementDigest::new([4; 32]),
     }

@@ -77,6 +77,7 @@ fn evidence() -> (Vec<u8>, String) {
         time_ms: NOW * 1000,
         time_source: TimeSource::Host,
         debug: false,
+        pipeline: false,
     }
     .encode();
     let attestation = simulator.attest(&statement).unwrap();

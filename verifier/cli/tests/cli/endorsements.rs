@@ -189,6 +189,7 @@ pub(crate) fn statement() -> bastide_attestation::StatementBytes {
         time_ms: 0,
         time_source: TimeSource::Host,
         debug: false,
+        pipeline: false,
     }
     .encode()
 }

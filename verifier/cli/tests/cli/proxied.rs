@@ -79,6 +79,7 @@ async fn accept(listener: TcpListener, seen: Arc<Seen>) {
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,
+        pipeline: false,
     };
     let lane = LaneM::start(
         Arc::new(Simulator::new(options).unwrap()),

@@ -83,6 +83,7 @@ impl Guest {
             time_ms: AT * 1000,
             time_source: TimeSource::Host,
             debug: false,
+            pipeline: false,
         }
         .encode();
         let attestation = self.simulator.attest(&statement).unwrap();

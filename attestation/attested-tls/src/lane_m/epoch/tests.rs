@@ -36,6 +36,7 @@ fn facts() -> EnclaveFacts {
         model: ManifestDigest::new([4; 32]),
         configuration: PolicyDigest::new([5; 32]),
         debug: false,
+        pipeline: false,
     }
 }
 

@@ -72,5 +72,6 @@ pub(super) fn statement(statement: &EpochStatement) -> Fields {
         text("configuration", statement.configuration),
         text("time", UnixTime::from_secs(statement.time_ms / 1000)),
         text("debug", statement.debug),
+        text("pipeline", statement.pipeline),
     ]
 }

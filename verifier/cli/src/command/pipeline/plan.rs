@@ -196,7 +196,8 @@ async fn node(
     console: &Console,
 ) -> Result<Node, Fault> {
     let loaded = policy_source::by_name(policy)?;
-    let gate = Gate::new(loaded, allow_simulated);
+    // Nothing of anybody is sent: what else a node is the head of doesn't matter.
+    let gate = Gate::new(loaded, allow_simulated).showing_stages();
     let what = format!("waiting for {address} to prove itself");
     let mut connection = progress::shown(console, &what, gate.connect(address))
         .await

@@ -31,6 +31,15 @@ fn head(pipeline: &Pipeline) -> AttestationResult {
     ours().appraise(&evidence, &expected, now()).unwrap()
 }
 
+/// Nothing named: the plan must hold stages to our own policy.
+fn by_policy() -> Wanted {
+    Wanted {
+        policy: Some(Policy::parse(simulated::policy().as_bytes()).unwrap().digest()),
+        allow_simulated: true,
+        ..Wanted::default()
+    }
+}
+
 fn judged(pipeline: &Pipeline, answer: &PipelineAnswer, wanted: &Wanted) -> Chain {
     judge(answer, &NONCE, &head(pipeline), &*ours(), wanted, now()).unwrap()
 }
@@ -50,8 +59,7 @@ fn a_chain_of_real_stages_is_accepted_and_shown_stage_by_stage() {
     let wanted = Wanted {
         owners: vec![key(9).1],
         plan_policies: true,
-        allow_simulated: true,
-        ..Wanted::default()
+        ..by_policy()
     };
     let chain = judged(&pipeline, &pipeline.answer(&NONCE), &wanted);
     assert_eq!(chain.failed(), None);
@@ -83,7 +91,7 @@ fn a_missing_stage_and_one_that_shows_something_else_are_refused_by_name() {
         answer.stages[stage] = envelope;
         answer
     };
-    let none = Wanted::default();
+    let none = by_policy();
     let refused = Some((Some(1), "pipeline.stage_refused"));
     let session = pipeline.guests[1].attest(LeafType::ServerTls, &Binder::new([0x5a; 32]), 4);
     let mut other_plan = Pipeline::new();
@@ -153,14 +161,14 @@ fn a_stage_with_other_files_and_a_plan_for_another_model_are_refused() {
     pipeline.guests[2].model = bastide_attestation::ManifestDigest::new([0x99; 32]);
     let answer = pipeline.answer(&NONCE);
     assert_eq!(
-        code(&pipeline, &answer, &Wanted::default()),
+        code(&pipeline, &answer, &by_policy()),
         Some((Some(2), "pipeline.stage_model"))
     );
     let mut pipeline = Pipeline::new();
     for guest in &mut pipeline.guests {
         guest.model = bastide_attestation::ManifestDigest::new([0x99; 32]);
     }
-    let chain = judged(&pipeline, &pipeline.answer(&NONCE), &Wanted::default());
+    let chain = judged(&pipeline, &pipeline.answer(&NONCE), &by_policy());
     assert!(
         chain
             .checks
@@ -175,7 +183,7 @@ fn whose_plan_it_is_counts_where_it_is_asked() {
     let answer = pipeline.answer(&NONCE);
     let owner = |seed: u8| Wanted {
         owners: vec![key(seed).1],
-        ..Wanted::default()
+        ..by_policy()
     };
     assert_eq!(code(&pipeline, &answer, &owner(9)), None);
     assert_eq!(
@@ -184,7 +192,7 @@ fn whose_plan_it_is_counts_where_it_is_asked() {
     );
     let plan = |plan: SignedPlan| Wanted {
         plan: Some(plan),
-        ..Wanted::default()
+        ..by_policy()
     };
     assert_eq!(code(&pipeline, &answer, &plan(pipeline.plan.clone())), None);
     let resigned = signed(pipeline.plan.plan(), 8);
@@ -193,21 +201,13 @@ fn whose_plan_it_is_counts_where_it_is_asked() {
         Some((None, "pipeline.plan_differs"))
     );
     // Not named, it is skipped and not passed.
-    let chain = judged(&pipeline, &answer, &Wanted::default());
+    let chain = judged(&pipeline, &answer, &by_policy());
     let skipped = chain.checks.iter().find(|check| check.id == "pipeline.owner");
     assert_eq!(skipped.map(|check| check.status), Some(Status::Skip));
     // Nor does a plan count whose signature was altered.
     let mut altered = answer;
     *altered.plan.last_mut().unwrap() ^= 1;
-    let fault = judge(
-        &altered,
-        &NONCE,
-        &head(&pipeline),
-        &*ours(),
-        &Wanted::default(),
-        now(),
-    )
-    .unwrap_err();
+    let fault = judge(&altered, &NONCE, &head(&pipeline), &*ours(), &by_policy(), now()).unwrap_err();
     assert_eq!((fault.exit, fault.code), (10, "pipeline.signature"));
 }
 
@@ -226,11 +226,14 @@ fn the_plans_own_policy_for_a_stage_is_held_to_where_that_is_asked() {
     };
     pipeline.plan = signed(&Plan::new(contents).unwrap(), 9);
     let answer = pipeline.answer(&NONCE);
-    assert_eq!(code(&pipeline, &answer, &Wanted::default()), None);
+    let named = Wanted {
+        owners: vec![key(9).1],
+        ..by_policy()
+    };
+    assert_eq!(code(&pipeline, &answer, &named), None);
     let held = Wanted {
         plan_policies: true,
-        allow_simulated: true,
-        ..Wanted::default()
+        ..named
     };
     assert_eq!(
         code(&pipeline, &answer, &held),
@@ -247,11 +250,71 @@ fn simulated_stages_need_the_persons_permission() {
         &NONCE,
         &head(&pipeline),
         &*strict,
-        &Wanted::default(),
+        &by_policy(),
         now(),
     )
     .unwrap();
     let (stage, failed) = chain.failed().unwrap();
     assert_eq!((stage, failed.id), (Some(0), "pipeline.stage_refused"));
     assert_eq!(failed.got, gate::SIMULATED_NOT_ALLOWED);
+}
+
+#[test]
+fn a_plan_by_which_others_could_come_in_is_refused_unless_it_is_accepted_by_name() {
+    let pipeline = Pipeline::new();
+    let answer = pipeline.answer(&NONCE);
+    let refused = Some((None, "pipeline.plan_policy"));
+    assert_eq!(code(&pipeline, &answer, &by_policy()), None);
+    // By another policy of ours, though it accepts all that is there now.
+    let another = Wanted {
+        policy: Some(PolicyDigest::new([8; 32])),
+        ..by_policy()
+    };
+    assert_eq!(code(&pipeline, &answer, &another), refused);
+    let nobodys = Wanted {
+        policy: None,
+        ..by_policy()
+    };
+    assert_eq!(code(&pipeline, &answer, &nobodys), refused);
+    // The same policy, and simulated hardware could come in that we didn't permit.
+    let unpermitted = Wanted {
+        allow_simulated: false,
+        ..by_policy()
+    };
+    assert_eq!(code(&pipeline, &answer, &unpermitted), refused);
+    for named in [
+        Wanted {
+            owners: vec![key(9).1],
+            ..another.clone()
+        },
+        Wanted {
+            plan: Some(pipeline.plan.clone()),
+            ..another
+        },
+    ] {
+        assert_eq!(code(&pipeline, &answer, &named), None);
+    }
+    // One lax policy among several is enough.
+    let plan = pipeline.plan.plan();
+    let mut stages = plan.stages().to_vec();
+    stages[2].policy = 1;
+    let contents = bastide_attestation::pipeline::PlanContents {
+        pipeline: plan.pipeline(),
+        model: plan.model(),
+        draft: plan.draft(),
+        stages,
+        policies: vec![
+            simulated::policy().into_bytes(),
+            bastide_verifier::shipped::by_name("production")
+                .unwrap()
+                .as_bytes()
+                .to_vec(),
+        ],
+        rules: plan.rules().clone(),
+    };
+    let mixed = Pipeline {
+        plan: signed(&Plan::new(contents).unwrap(), 9),
+        ..Pipeline::new()
+    };
+    assert_eq!(code(&mixed, &mixed.answer(&NONCE), &by_policy()), refused);
 }
