@@ -10,6 +10,8 @@ mod ask;
 mod capture;
 #[path = "pipeline/careless.rs"]
 mod careless;
+#[path = "pipeline/planned.rs"]
+mod planned;
 #[path = "pipeline/strangers.rs"]
 mod strangers;
 #[path = "pipeline/trust.rs"]

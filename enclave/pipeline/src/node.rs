@@ -11,7 +11,9 @@
 //! | `plain` | links that prove nothing, for a benchmark; not compiled in by default |
 //! | `cable` | a link at work |
 //! | `worker` | the thread that computes a stage |
-//! | `stage_node` | which links a stage has |
+//! | `stage_node` | a stage's handle, and who may come in |
+//! | `supervisor` | which links a stage has |
+//! | `inlet`, `live_head` | what a head says, and whether it is alive |
 //! | `drafting` | the thread that drafts |
 //! | `head_node`, `head_task` | the head's handle, and the task that owns its machine |
 
@@ -33,12 +35,16 @@ mod cable;
 mod drafting;
 mod head_node;
 mod head_task;
+mod inlet;
+mod live_head;
 #[cfg(feature = "plain-transport")]
 mod plain;
 mod stage_node;
+mod supervisor;
 mod transport;
 mod worker;
 
 pub use head_node::{Answer, Ask, HeadEnded, HeadUpdate, PipelineHead, StopCheck};
-pub use stage_node::{AttestStage, Attesting, HANDSHAKES, SILENT_HEAD, StageLinks, StageNode, StageState};
+pub use live_head::SILENT_HEAD;
+pub use stage_node::{AttestStage, Attesting, HANDSHAKES, StageLinks, StageNode, StageState};
 pub use transport::Connector;

@@ -80,15 +80,16 @@ impl Conversation {
     }
 
     /// Connects, unless there is a connection that counts, and says what stands
-    /// behind it.
+    /// behind it: the verdict, and how many stages a head's pipeline has.
     ///
     /// # Errors
     /// [`NoTurn`] if the node was not admitted.
-    pub(crate) async fn verdict(&mut self) -> Result<Verdict, NoTurn> {
+    pub(crate) async fn verdict(&mut self) -> Result<(Verdict, Option<usize>), NoTurn> {
         let connection = self.pool.take().await.map_err(|error| self.no_turn(&error))?;
-        let verdict = Verdict::clone(&connection.result().verdict);
+        let verdict = self.gate.verdict(&connection);
+        let stages = self.gate.behind(&connection).map(|chain| chain.stages.len());
         connection.done();
-        Ok(verdict)
+        Ok((verdict, stages))
     }
 
     fn no_turn(&self, error: &PoolError) -> NoTurn {

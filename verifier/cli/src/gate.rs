@@ -19,7 +19,7 @@ use crate::exit;
 use crate::fault::with_causes;
 use crate::ledger::Recorder;
 use crate::pipeline::admission::Admission;
-use crate::pipeline::stages::Wanted;
+use crate::pipeline::stages::{Chain, Wanted};
 
 /// Code of evidence that rests on a simulation root without permission.
 pub(crate) const SIMULATED_NOT_ALLOWED: &str = "simulated.not_allowed";
@@ -159,6 +159,21 @@ impl Gate {
             stages,
             ..self
         }
+    }
+
+    /// The verdict on a connection's node, with that of the stages behind it.
+    pub(crate) fn verdict(&self, connection: &AttestedConnection) -> Verdict {
+        let verdict = Verdict::clone(&connection.result().verdict);
+        match self.behind(connection) {
+            Some(chain) => chain.applied_to(verdict),
+            None => verdict,
+        }
+    }
+
+    /// The stages behind a connection's node, if it is a head.
+    pub(crate) fn behind(&self, connection: &AttestedConnection) -> Option<Arc<Chain>> {
+        let is_head = connection.result().statement.pipeline;
+        self.stages.latest(connection.node()).filter(|_| is_head)
     }
 
     /// What is known of the stages behind heads.

@@ -12,6 +12,7 @@
 //! targets it meets. Ends with a panic where a ring says something else than
 //! one node.
 
+mod costs;
 #[path = "../../../../tests/src/delay.rs"]
 #[expect(
     dead_code,
@@ -34,7 +35,8 @@ use std::time::{Duration, Instant};
 
 use bastide_pipeline::head::Speculation;
 
-use measure::{Answered, Costs, K, Text};
+use costs::Costs;
+use measure::{Answered, K, Text};
 use report::{Form, Row, Table};
 use ring::{Fleet, Transport};
 
@@ -63,12 +65,7 @@ const QUESTIONS: &[&str] = &[
 ];
 /// Tokens of an answer at most; the models end most of theirs before.
 const BUDGET: usize = 64;
-const FORMS: [(Form, Speculation); 3] = [
-    (Form::Plain, Speculation::Off),
-    (Form::Synchronous, Speculation::Synchronous { k: K }),
-    (Form::Pipelined, Speculation::Pipelined { k: RUN, depth: DEPTH }),
-];
-const DEPTH: u8 = 16;
+const FORMS: [Form; 3] = [Form::Plain, Form::Synchronous, Form::Pipelined];
 
 /// Tokens of a frame in the pipelined form.
 const RUN: u8 = 4;
@@ -86,7 +83,7 @@ struct Scope {
 
 const WHOLE: Scope = Scope {
     stages: &[2, 3, 4],
-    trips: &[(2, 9), (20, 3), (50, 1), (100, 1)],
+    trips: &[(2, 9), (20, 3), (50, 3), (100, 1)],
     questions: 20,
     budget: BUDGET,
 };
@@ -170,14 +167,22 @@ async fn measure_all(scope: &Scope) -> Table {
             let hop = Duration::from_micros(u64::from(*trip) * 500);
             let mut measured: [Vec<Row>; 3] = Default::default();
             for _ in 0..*times {
-                for ((form, speculation), measured) in FORMS.into_iter().zip(&mut measured) {
+                for (form, measured) in FORMS.into_iter().zip(&mut measured) {
                     let (count, budget) = match form {
                         Form::Plain if *trip > FAR_MS => FAR,
                         _ => (texts.len(), scope.budget),
                     };
                     let asked = &texts[..count.min(texts.len())];
                     // Right before the answers: machines have better and worse minutes.
-                    let costs = Costs::measure(&fleet, hop);
+                    let costs = Costs::measure(&fleet, hop).await;
+                    let speculation = match form {
+                        Form::Plain => Speculation::Off,
+                        Form::Synchronous => Speculation::Synchronous { k: K },
+                        Form::Pipelined => Speculation::Pipelined {
+                            k: RUN,
+                            depth: costs.depth(RUN),
+                        },
+                    };
                     let compare = *trip <= FAR_MS;
                     let (answers, cost) = ask_all(&fleet, hop, speculation, asked, budget, compare).await;
                     let row = row(*stages, *trip, form, &costs, asked, &answers, cost);
@@ -265,7 +270,7 @@ fn row(
             costs.model().synchronous(u32::from(K), acceptance)
         }
         Form::Pipelined => {
-            let window = u32::from(DEPTH) * u32::from(RUN);
+            let window = u32::from(costs.depth(RUN)) * u32::from(RUN);
             costs
                 .model_of_shared(u32::from(RUN))
                 .pipelined(u32::from(RUN), window, 1.0 - 1.0 / per_turn)

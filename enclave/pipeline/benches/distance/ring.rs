@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bastide_attestation::ChipId;
-use bastide_attested_tls::LinkTimes;
+use bastide_attested_tls::{LinkEndpoint, LinkTimes};
 use bastide_engine::{LoadOptions, Model};
 use bastide_pipeline::compute::{EngineDrafter, EngineLayers, bounds, stage_terms};
 use bastide_pipeline::head::{HeadTerms, HeadTimes, Speculation};
+use bastide_pipeline::message::Bounds;
 use bastide_pipeline::node::{Connector, PipelineHead, StageLinks, StageNode};
 use bastide_pipeline::stage::{Cancelled, PartContent, SignParts, Stage};
 use tokio::net::TcpListener;
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 use crate::delay::Delay;
 use crate::enclave::Enclave;
 
-const PLAN: [u8; 32] = [0x11; 32];
+pub(crate) const PLAN: [u8; 32] = [0x11; 32];
 const MAX_SEQUENCES: u16 = 4;
 const LAYERS: usize = 6;
 
@@ -99,33 +100,35 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn models(&self) -> &[Arc<Model>] {
-        &self.models
-    }
-
     pub(crate) fn drafter(&self) -> EngineDrafter {
         EngineDrafter::new(Arc::clone(&self.draft), &self.models[0]).expect("the committed draft fits")
     }
 
-    fn stages(&self) -> u16 {
+    pub(crate) fn stages(&self) -> u16 {
         u16::try_from(self.models.len()).expect("a few")
     }
 
-    fn stage(&self, stage: u16) -> Stage<EngineLayers> {
+    pub(crate) fn bounds(&self) -> Bounds {
+        bounds(&self.models[0])
+    }
+
+    pub(crate) fn stage(&self, stage: u16) -> Stage<EngineLayers> {
         let layers = EngineLayers::new(Arc::clone(&self.models[usize::from(stage)]));
         let row_us = layers.measure_row_us();
         let terms = stage_terms(layers.model(), PLAN, stage, self.stages(), MAX_SEQUENCES, row_us);
         Stage::new(terms, layers, Box::new(Unsigned), Cancelled::new())
     }
 
+    /// An end of attested links of this stage's.
+    pub(crate) fn endpoint(&self, stage: u16) -> LinkEndpoint {
+        let chips: Vec<ChipId> = self.enclaves.iter().map(|enclave| enclave.chip).collect();
+        self.enclaves[usize::from(stage)].endpoint(stage, self.stages(), &chips, LinkTimes::default())
+    }
+
     fn links(&self, stage: u16, transport: Transport) -> StageLinks {
         let enclave = &self.enclaves[usize::from(stage)];
-        let chips: Vec<ChipId> = self.enclaves.iter().map(|enclave| enclave.chip).collect();
         let connector = match transport {
-            Transport::Attested => {
-                let endpoint = enclave.endpoint(stage, self.stages(), &chips, LinkTimes::default());
-                Connector::attested(endpoint)
-            }
+            Transport::Attested => Connector::attested(self.endpoint(stage)),
             #[cfg(feature = "plain-transport")]
             Transport::Bare => Connector::plain(stage),
         };
@@ -133,7 +136,7 @@ impl Fleet {
             stage,
             connector,
             attester: enclave.attester(stage),
-            bounds: bounds(&self.models[0]),
+            bounds: self.bounds(),
         }
     }
 

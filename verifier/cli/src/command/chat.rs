@@ -121,14 +121,17 @@ async fn converse(
     console: &Console,
 ) -> Result<(), NoTurn> {
     let what = format!("waiting for {node} to prove itself");
-    let verdict = progress::shown(console, &what, conversation.verdict()).await?;
+    let (verdict, stages) = progress::shown(console, &what, conversation.verdict()).await?;
     if verdict.simulated {
         console.warn(&console.err().warn(verdict_view::SIMULATED));
     }
     console.note(&format!(
-        "{} {} under policy {}",
+        "{} {}{} under policy {}",
         if verdict.simulated { "admitted" } else { "verified" },
         escape::line(node),
+        stages.map_or_else(String::new, |stages| format!(
+            ", all {stages} stages of its pipeline,"
+        )),
         escape::brief(&format!("{}@sha256:{}", verdict.policy, verdict.policy_digest))
     ));
     if let Some(prompt) = one_shot {

@@ -115,7 +115,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
         }
         None => (verdict, exit),
     };
-    show(&verdict, chain.as_ref(), node, started, console)?;
+    show(&verdict, chain.as_deref(), node, started, console)?;
     if let Some(signer) = signer {
         signer.sign(&verdict, evidence.as_deref(), clock::now(), console)?;
     }

@@ -31,7 +31,7 @@ struct Judged {
     /// Of the head: what it follows doesn't change before it starts anew.
     boot: BootId,
     at: Instant,
-    chain: Chain,
+    chain: Arc<Chain>,
 }
 
 /// Judges the stages behind heads.
@@ -78,14 +78,14 @@ impl Admission {
     }
 
     /// The stages behind a node as they were judged last, however old that is.
-    pub(crate) fn latest(&self, node: &NodeAddress) -> Option<Chain> {
+    pub(crate) fn latest(&self, node: &NodeAddress) -> Option<Arc<Chain>> {
         let judged = self.judged();
         let of = judged.iter().find(|judged| judged.node == *node);
-        of.map(|judged| judged.chain.clone())
+        of.map(|judged| Arc::clone(&judged.chain))
     }
 
     /// The same, if every part of the receipt is by one of them.
-    pub(crate) fn behind(&self, node: &NodeAddress, of: &Receipt) -> Option<Chain> {
+    pub(crate) fn behind(&self, node: &NodeAddress, of: &Receipt) -> Option<Arc<Chain>> {
         self.latest(node)
             .filter(|chain| receipt::require(of, chain).is_ok())
     }
@@ -131,7 +131,7 @@ impl Admission {
             node,
             boot,
             at,
-            chain,
+            chain: Arc::new(chain),
         });
         match refused {
             Some(fault) if !self.showing => Err(fault),

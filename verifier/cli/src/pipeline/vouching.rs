@@ -3,6 +3,8 @@
 //! they are asked again where what is known doesn't fit a receipt, since one
 //! may have been replaced meanwhile.
 
+use std::sync::Arc;
+
 use bastide_attestation::Receipt;
 use bastide_attested_tls::NodeAddress;
 use tokio::sync::Mutex;
@@ -37,7 +39,11 @@ impl Vouching {
     ///
     /// # Errors
     /// [`Fault`] if a stage is refused, or the receipt doesn't hold.
-    pub(crate) async fn vouch(&self, node: &NodeAddress, receipt: &Receipt) -> Result<Option<Chain>, Fault> {
+    pub(crate) async fn vouch(
+        &self,
+        node: &NodeAddress,
+        receipt: &Receipt,
+    ) -> Result<Option<Arc<Chain>>, Fault> {
         if receipt.claims().pipeline.is_none() {
             return Ok(None);
         }

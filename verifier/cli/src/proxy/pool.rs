@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bastide_attestation::Verdict;
 use bastide_attested_tls::{
     AttestedConnection, AttestedPool, ConnectError, NodeAddress, PoolError, PoolObserver, PooledConnection,
 };
@@ -69,6 +70,11 @@ impl Pool {
         self.gate.ledger()
     }
 
+    /// The verdict on a connection's node, with that of the stages behind it.
+    pub(super) fn verdict(&self, connection: &AttestedConnection) -> Verdict {
+        self.gate.verdict(connection)
+    }
+
     /// What stands behind heads of pipelines.
     pub(super) const fn stages(&self) -> &Vouching {
         &self.stages
@@ -113,15 +119,19 @@ impl PoolObserver for Reporter {
         if !self.is_news(connection.node(), ADMITTED) {
             return;
         }
-        let verdict = &connection.result().verdict;
+        let verdict = self.gate.verdict(connection);
+        let behind = self.gate.behind(connection);
         let paint = self.console.err();
         if verdict.simulated {
             self.console.warn(&paint.warn(SIMULATED));
         }
         self.console.note(&format!(
-            "{} {} under policy {}",
+            "{} {}{} under policy {}",
             paint.good(ADMITTED),
             escape::line(&connection.node().to_string()),
+            behind.map_or_else(String::new, |chain| {
+                format!(", all {} stages of its pipeline,", chain.stages.len())
+            }),
             escape::brief(self.gate.policy())
         ));
     }

@@ -200,7 +200,7 @@ impl Exchange {
     }
 
     fn verdict(&self) -> String {
-        verdict_text(&self.connection.result().verdict)
+        verdict_text(&self.service.pool().verdict(&self.connection))
     }
 
     /// Holds a pipeline's receipt against every stage; others were verified whole.
