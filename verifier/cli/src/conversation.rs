@@ -192,12 +192,15 @@ impl Conversation {
         let whole = stream.finish().map_err(|fault| stream_fault(&fault))?;
         let (receipt, salt) =
             receipt_check::decode(&whole.receipt, &whole.salt).map_err(|fault| receipt_fault(&fault))?;
-        let kept = self.vouch(&receipt, &salt, request, whole.committed())?;
-        if let Some(connection) = &self.connection {
-            let chain = self.stages.vouch(connection.node(), &receipt).await?;
-            if let (Some(folder), Some(chain)) = (&kept, &chain) {
-                saved::keep_chain(folder, chain)?;
-            }
+        self.verify(&receipt, &salt, request, whole.committed())?;
+        let chain = match &self.connection {
+            Some(connection) => self.stages.vouch(connection.node(), &receipt).await?,
+            None => None,
+        };
+        // Only now the answer counts, and the ledger has the evidence of every stage.
+        let kept = self.enter(&receipt, &salt, request, whole.committed())?;
+        if let (Some(folder), Some(chain)) = (&kept, &chain) {
+            saved::keep_chain(folder, chain)?;
         }
         if let Some(connection) = self.connection.take() {
             connection.done();
@@ -205,32 +208,41 @@ impl Conversation {
         Ok(Turn { text, receipt, kept })
     }
 
-    fn vouch(
+    fn answered(&self) -> Result<&PooledConnection, Fault> {
+        let connection = self.connection.as_ref();
+        connection.ok_or_else(|| Fault::internal("an answer came without a connection"))
+    }
+
+    fn verify(&self, receipt: &Receipt, salt: &Salt, request: &[u8], response: &[u8]) -> Result<(), Fault> {
+        let connection = self.answered()?;
+        // Beside a renewal, a request may have been answered under the new attestation.
+        let renewed = connection.attestation_for(&receipt.claims().nonce);
+        let attestation = renewed.as_deref().unwrap_or_else(|| connection.attestation());
+        let bodies = Bodies {
+            salt,
+            request,
+            response,
+        };
+        receipt_check::require(receipt, attestation.result(), attestation.nonce(), &bodies)
+            .map_err(|fault| receipt_fault(&fault))
+    }
+
+    /// Enters the receipt in the ledger, and keeps the answer where that was asked for.
+    fn enter(
         &self,
         receipt: &Receipt,
         salt: &Salt,
         request: &[u8],
         response: &[u8],
     ) -> Result<Option<PathBuf>, Fault> {
-        let connection = self
-            .connection
-            .as_ref()
-            .ok_or_else(|| Fault::internal("an answer came without a connection"))?;
-        let bodies = Bodies {
-            salt,
-            request,
-            response,
-        };
-        // Beside a renewal, a request may have been answered under the new attestation.
+        let connection = self.answered()?;
         let renewed = connection.attestation_for(&receipt.claims().nonce);
         let attestation = renewed.as_deref().unwrap_or_else(|| connection.attestation());
-        receipt_check::require(receipt, attestation.result(), attestation.nonce(), &bodies)
-            .map_err(|fault| receipt_fault(&fault))?;
-        let verdict = &attestation.result().verdict;
+        let (verdict, evidence) = (&attestation.result().verdict, attestation.evidence());
         let ledger = self.gate.ledger();
-        ledger.receipt(connection.node(), receipt, salt, verdict, attestation.evidence());
+        ledger.receipt(connection.node(), receipt, salt, verdict, evidence);
         let kept = Kept {
-            evidence: attestation.evidence(),
+            evidence,
             receipt,
             salt,
             request,

@@ -118,12 +118,10 @@ pub(super) async fn relay(
     let body = read_whole(body).await?;
     if completes {
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let checked = match (text(RECEIPT), text(RECEIPT_SALT)) {
-            (Some(receipt), Some(salt)) => exchange.vouch(receipt, salt, &body),
-            _ => Err(ReceiptFault::Missing),
-        };
-        let receipt = checked.map_err(|fault| unvouched(&fault))?;
-        exchange.vouch_for_stages(&receipt).await?;
+        match (text(RECEIPT), text(RECEIPT_SALT)) {
+            (Some(receipt), Some(salt)) => exchange.vouch(receipt, salt, &body).await?,
+            _ => return Err(unvouched(&ReceiptFault::Missing)),
+        }
         for name in [RECEIPT, RECEIPT_SALT] {
             if let Some(value) = head.headers.get(name) {
                 headers.insert(name, value.clone());
@@ -219,9 +217,10 @@ impl Exchange {
         }
     }
 
-    /// Verifies the receipt of this exchange, and keeps the answer where that was asked for.
-    fn vouch(&self, receipt: &str, salt: &str, response: &[u8]) -> Result<Receipt, ReceiptFault> {
-        let (receipt, salt) = receipt_check::decode(receipt, salt)?;
+    /// Verifies the receipt of this exchange, of a pipeline's against every stage,
+    /// enters it in the ledger, and keeps the answer where that was asked for.
+    async fn vouch(&self, receipt: &str, salt: &str, response: &[u8]) -> Result<(), ApiError> {
+        let (receipt, salt) = receipt_check::decode(receipt, salt).map_err(|fault| unvouched(&fault))?;
         // Beside a renewal, a request may have been answered under the new attestation.
         let renewed = self.connection.attestation_for(&receipt.claims().nonce);
         let attestation = renewed
@@ -239,16 +238,15 @@ impl Exchange {
             evidence: attestation.evidence(),
             nonce: attestation.nonce(),
         };
-        let kept = answer.vouch(
-            &grounds,
-            self.service.pool().ledger(),
-            self.service.save().map(PathBuf::as_path),
-        )?;
+        answer.verify(&grounds).map_err(|fault| unvouched(&fault))?;
+        self.vouch_for_stages(&answer.receipt).await?;
+        let save = self.service.save().map(PathBuf::as_path);
+        let kept = answer.enter(&grounds, self.service.pool().ledger(), save);
         if let Err(fault) = kept {
             self.service
                 .warn(self.number, &format!("answer not kept: {}", fault.code));
         }
-        Ok(answer.receipt)
+        Ok(())
     }
 
     /// The answer was read to its end.
@@ -357,10 +355,10 @@ async fn pass(
         let Ok(bytes) = frame.into_data() else { continue };
         hand_on(&mut stream, &bytes, client).await?;
     }
-    let (whole, receipt) = finish(stream, |whole| {
-        exchange.vouch(&whole.receipt, &whole.salt, whole.committed())
-    })?;
-    exchange.vouch_for_stages(&receipt).await?;
+    let whole = stream.finish().map_err(|fault| stream_error(&fault))?;
+    exchange
+        .vouch(&whole.receipt, &whole.salt, whole.committed())
+        .await?;
     Ok(whole)
 }
 

@@ -263,7 +263,8 @@ impl Exchange {
             evidence: key.evidence(),
             nonce: &self.nonce,
         };
-        let kept = answer.vouch(&grounds, self.service.gate.ledger(), self.service.save.as_deref())?;
+        answer.verify(&grounds)?;
+        let kept = answer.enter(&grounds, self.service.gate.ledger(), self.service.save.as_deref());
         if let Err(fault) = kept {
             self.service.console.warn(&format!(
                 "request {}: answer not kept: {}",

@@ -30,21 +30,26 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Verifies the receipt, enters it in the ledger, and keeps the answer where
-    /// that was asked for. An answer counts though it could not be kept: that is the
-    /// inner result, and must be seen.
-    pub(super) fn vouch(
-        &self,
-        grounds: &Grounds<'_>,
-        ledger: &Recorder,
-        save: Option<&Path>,
-    ) -> Result<Result<(), Fault>, ReceiptFault> {
+    /// Verifies the receipt.
+    pub(super) fn verify(&self, grounds: &Grounds<'_>) -> Result<(), ReceiptFault> {
         let bodies = Bodies {
             salt: &self.salt,
             request: self.request,
             response: self.response,
         };
-        receipt_check::require(&self.receipt, grounds.result, grounds.nonce, &bodies)?;
+        receipt_check::require(&self.receipt, grounds.result, grounds.nonce, &bodies)
+    }
+
+    /// Enters the receipt in the ledger, and keeps the answer where that was asked
+    /// for. To be called of an answer that counts, and not before: of a pipeline's,
+    /// the ledger then has the evidence of every stage. An answer counts though it
+    /// could not be kept: that is the result, and must be seen.
+    pub(super) fn enter(
+        &self,
+        grounds: &Grounds<'_>,
+        ledger: &Recorder,
+        save: Option<&Path>,
+    ) -> Result<(), Fault> {
         let (verdict, evidence) = (&grounds.result.verdict, grounds.evidence);
         ledger.receipt(grounds.node, &self.receipt, &self.salt, verdict, evidence);
         let kept = Kept {
@@ -54,6 +59,6 @@ impl Answer<'_> {
             request: self.request,
             response: self.response,
         };
-        Ok(save.map_or(Ok(()), |folder| saved::keep(folder, &kept).map(drop)))
+        save.map_or(Ok(()), |folder| saved::keep(folder, &kept).map(drop))
     }
 }
