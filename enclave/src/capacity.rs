@@ -50,12 +50,14 @@ impl Capacity {
             memory_bytes: u64,
             row_us_per_layer: f64,
             draft_us: Option<f64>,
+            draft: Option<String>,
             max_sequences: usize,
         }
         let measured = self.measured.get_or_init(|| Measured {
             layer: row(model) / u32::try_from(model.layers().len().max(1)).unwrap_or(u32::MAX),
             draft: self.draft.as_deref().map(row),
         });
+        let draft = self.draft.as_deref();
         json::encode(&Described {
             schema: SCHEMA,
             model: model.name(),
@@ -63,6 +65,7 @@ impl Capacity {
             memory_bytes: self.memory_bytes,
             row_us_per_layer: microseconds(measured.layer),
             draft_us: measured.draft.map(microseconds),
+            draft: draft.map(|draft| crate::model::manifest(draft, None).digest().to_string()),
             max_sequences: self.max_sequences,
         })
     }
@@ -102,6 +105,7 @@ mod tests {
     use crate::model;
     use serde_json::Value;
     use std::path::Path;
+    use std::sync::Arc;
 
     #[test]
     fn a_machine_says_what_it_has_and_how_fast_it_is() {
@@ -114,7 +118,13 @@ mod tests {
         assert_eq!((&json["layers"], &json["max_sequences"]), (&6.into(), &3.into()));
         assert!(json["memory_bytes"].as_u64().unwrap() > 1 << 20);
         assert!(json["row_us_per_layer"].as_f64().unwrap() > 0.0);
-        assert!(json["draft_us"].is_null());
+        assert!(json["draft_us"].is_null() && json["draft"].is_null());
+        let folder = folder.with_file_name("bastide-5m-draft");
+        let draft = Arc::new(model::load(&folder, None).unwrap());
+        let json: Value =
+            serde_json::from_slice(&Capacity::new(3, Some(Arc::clone(&draft))).describe(&model)).unwrap();
+        assert!(json["draft_us"].as_f64().unwrap() > 0.0);
+        assert_eq!(json["draft"], model::manifest(&draft, None).digest().to_string());
         assert_eq!(capacity.describe(&model), described, "measured once");
     }
 }

@@ -30,6 +30,7 @@ Every command ends with one of these, and every refusal names one rejection code
 | `session.tcp`, `session.timeout`, `session.closed`, `session.unavailable` | 40 | no session came about, or it ended early; the node may be down or busy |
 | `session.tls`, `session.not_tls13`, `session.resumed`, `session.not_bindable` | 10 | no TLS, or a session that evidence can't be bound to |
 | `session.key_exchange`, `session.certificate` | 10 | keys or certificate are not what the policy's rules for sessions ask for |
+| `session.pipeline`, `sealed.pipeline` | 10 | a head of a pipeline, and nobody judges its stages |
 | `session.lane_k_not_allowed`, `session.lane_k_signature` | 10 | a session signature where only a fresh report counts, or by another key |
 | `session.not_attested` | 10 | the node has no attest endpoint, or answered something else |
 | `evidence.malformed` | 30 | the envelope isn't what its format says |

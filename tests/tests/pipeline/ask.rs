@@ -112,7 +112,12 @@ pub(crate) fn bastide(arguments: impl FnOnce(&mut Command)) -> (i32, Value) {
     let mut command = Command::new(&Binaries::build().cli);
     arguments(&mut command);
     let output = command.args(["--output", "json"]).output().unwrap();
-    let said = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+    // An error without a verdict is said on stderr.
+    let said = match output.stdout.is_empty() {
+        true => &output.stderr,
+        false => &output.stdout,
+    };
+    let said = serde_json::from_slice(said).unwrap_or_else(|error| {
         panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
     });
     (output.status.code().unwrap_or(-1), said)

@@ -83,7 +83,7 @@ struct Scope {
 
 const WHOLE: Scope = Scope {
     stages: &[2, 3, 4],
-    trips: &[(2, 9), (20, 3), (50, 3), (100, 1)],
+    trips: &[(2, 9), (20, 3), (50, 1), (100, 1)],
     questions: 20,
     budget: BUDGET,
 };

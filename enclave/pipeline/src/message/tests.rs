@@ -326,8 +326,8 @@ proptest! {
             let bit = place.index((9 + body).min(bytes.len()) * 8);
             flipped[bit / 8] ^= 1 << (bit % 8);
             if let Ok(other) = decode(&flipped) {
-                prop_assert!(other != envelope, "bit {bit} is without effect");
-                prop_assert!(other.encode().unwrap() == flipped, "bit {bit}: two encodings of one message");
+                // By bytes, since 0 and −0 are equal as numbers.
+                prop_assert!(other.encode().unwrap() == flipped, "bit {bit}: without effect, or one of two encodings");
             }
             prop_assert!(decode(&bytes[..place.index(bytes.len())]).is_err());
         }

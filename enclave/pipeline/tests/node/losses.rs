@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bastide_pipeline::head::{Loss, Speculation};
+use bastide_pipeline::head::{HeadTimes, Loss, Speculation};
 use bastide_pipeline::node::{Answer, HeadUpdate};
 
 use crate::relay::Relay;
@@ -67,6 +67,7 @@ async fn a_stage_that_falls_silent_is_lost_by_its_heartbeat() {
     let expected = plain(&model, PROMPT, 32, &sampling(SEED));
     let mut fleet = Fleet::new(2, 2).await;
     fleet.slow = Duration::from_millis(15);
+    fleet.head_times.ping = HeadTimes::default().ping;
     let ring = fleet.start().await;
     let mut nodes = addresses(&ring);
     let relay = Relay::start(vec![nodes[1][0].clone()]).await;
@@ -88,6 +89,7 @@ async fn a_stage_that_falls_silent_is_lost_by_its_heartbeat() {
 async fn a_stage_answers_pings_while_it_computes() {
     let mut fleet = Fleet::new(2, 1).await;
     fleet.slow = Duration::from_secs(5);
+    fleet.head_times.ping = HeadTimes::default().ping;
     fleet.head_times.slack = Duration::from_secs(60);
     let ring = fleet.start().await;
     let head = fleet.start_head(addresses(&ring), Speculation::Off);

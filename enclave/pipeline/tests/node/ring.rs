@@ -151,9 +151,11 @@ impl Fleet {
             head,
             nodes,
             times: LinkTimes::default(),
-            // A busy machine is not to lose stages by what its frames take.
+            // A busy machine is not to lose stages by what its frames and answers to
+            // pings take; tests of the heartbeat have their own.
             head_times: HeadTimes {
                 slack: Duration::from_secs(20),
+                ping: Duration::from_secs(4),
                 ..HeadTimes::default()
             },
             slow: Duration::ZERO,

@@ -35,9 +35,9 @@ pub(crate) struct Capacity {
     pub(crate) memory_bytes: u64,
     /// Microseconds that it takes for a row in one layer.
     pub(crate) row_us_per_layer: f64,
-    /// Microseconds that its draft takes for a token; zero without a draft.
+    /// Microseconds that its draft takes for a token; none without a draft.
     #[serde(default)]
-    pub(crate) draft_us: f64,
+    pub(crate) draft_us: Option<f64>,
     /// Sequences at a time.
     pub(crate) max_sequences: u32,
     /// Manifest of its draft model alone, hex.
@@ -52,7 +52,7 @@ impl Capacity {
         if capacity.schema != SCHEMA {
             return Err(format!("schema: expected `{SCHEMA}`, got `{}`", capacity.schema));
         }
-        if capacity.layers == 0 || !good(capacity.row_us_per_layer) || !good(capacity.draft_us) {
+        if capacity.layers == 0 || !good(capacity.row_us_per_layer) || !capacity.draft_us.is_none_or(good) {
             return Err("expected at least a layer, and times of at most a second".to_owned());
         }
         Ok(capacity)
@@ -144,5 +144,10 @@ mod tests {
             );
         }
         assert!(Capacity::read(b"").is_err());
+        // A node without a draft says so, or says nothing of it.
+        for without in ["\"draft_us\":null,", ""] {
+            let text = text.replace("\"draft_us\":30,", without);
+            assert_eq!(Capacity::read(text.as_bytes()).unwrap().draft_us, None);
+        }
     }
 }

@@ -325,8 +325,8 @@ fn ring(placed: &[Placed<'_>], hop_ms: Option<f64>) -> Ring {
             }
         })
         .collect();
-    let draft_us = placed.first().map_or(0.0, |head| head.node.capacity.draft_us);
-    Ring::new(&costs, draft_us / 1e6)
+    let draft_us = placed.first().and_then(|head| head.node.capacity.draft_us);
+    Ring::new(&costs, draft_us.unwrap_or(0.0) / 1e6)
 }
 
 fn random_name() -> Result<PipelineId, Fault> {
