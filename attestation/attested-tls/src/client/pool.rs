@@ -23,9 +23,13 @@ use crate::client::Connector;
 use crate::client::connection::{AttestedConnection, SendError};
 use crate::client::error::ConnectError;
 
-/// Times that a request is begun on another connection because the one before
-/// did not take it.
-const ATTEMPTS: usize = 3;
+/// Times that a node may refuse a request because it holds the session for not
+/// attested, before that is the answer.
+const REFUSALS: usize = 2;
+/// Milliseconds before a request of which nothing was written is tried on the
+/// next connection. A node that changes what it states closes connections, and
+/// on a busy machine the one that was just opened, too.
+const PAUSES_MS: [u64; 8] = [0, 5, 10, 20, 40, 80, 160, 320];
 
 /// How much a pool may hold, and for how long it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,25 +319,29 @@ impl AttestedPool {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(PooledConnection, Response<Incoming>), PoolError> {
-        let mut last = None;
-        let mut crossed = false;
-        for attempt in 1..=ATTEMPTS {
+        let (mut refused, mut crossed, mut unwritten) = (0, false, 0);
+        loop {
             let mut connection = self.take().await?;
             match connection.send(request.clone()).await {
-                Ok(response) if response.status() == StatusCode::FORBIDDEN && attempt < ATTEMPTS => {
+                Ok(response) if response.status() == StatusCode::FORBIDDEN && refused < REFUSALS => {
+                    refused += 1;
                     connection.retire();
                 }
                 Ok(response) => return Ok((connection, response)),
-                Err(error) if error.nothing_written() => last = Some(error),
-                // A node that says so of every request is not asked for ever.
-                Err(error @ SendError::NotBegun(_)) if !crossed => {
-                    crossed = true;
-                    last = Some(error);
+                // A request that can't be written can't be on any connection.
+                Err(error) if error.nothing_written() && !matches!(error, SendError::Request { .. }) => {
+                    drop(connection);
+                    let Some(pause) = PAUSES_MS.get(unwritten) else {
+                        return Err(PoolError::Send(Arc::new(error)));
+                    };
+                    unwritten += 1;
+                    tokio::time::sleep(Duration::from_millis(*pause)).await;
                 }
+                // A node that says so of every request is not asked for ever.
+                Err(SendError::NotBegun(_)) if !crossed => crossed = true,
                 Err(error) => return Err(PoolError::Send(Arc::new(error))),
             }
         }
-        Err(PoolError::Send(Arc::new(last.unwrap_or(SendError::Closed))))
     }
 
     /// Connections that are open, used or not.

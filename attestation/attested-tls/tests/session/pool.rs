@@ -1,7 +1,7 @@
 //! The pool: T24, races between nodes, waiting, renewal on the same connection,
 //! and what it does about a node that refuses or is gone.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -344,5 +344,38 @@ async fn a_connection_is_renewed_when_due_and_not_before() {
             connection.attestation().result().statement_digest
         );
         assert_eq!(connection.send(request("/echo", "")).await.unwrap().status(), 200);
+    }
+}
+
+/// Closes so many connections as soon as they are there, as a node does that has
+/// just changed what it states.
+struct Closing(AtomicUsize);
+
+impl PoolObserver for Closing {
+    fn admitted(&self, connection: &AttestedConnection) {
+        let left = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            connection.retire();
+        }
+    }
+
+    fn failed(&self, _: &NodeAddress, _: &ConnectError) {}
+}
+
+#[tokio::test]
+async fn a_request_of_which_nothing_was_written_is_tried_on_one_connection_after_the_other_within_bounds() {
+    for http in [HttpVersions::Any, HttpVersions::Http1] {
+        for (closed, answered) in [(8, true), (9, false)] {
+            let echo = Echo::of(lane());
+            let observer = Arc::new(Closing(AtomicUsize::new(closed))) as Arc<dyn PoolObserver>;
+            let nodes = vec![start(&echo).await];
+            let pool = AttestedPool::observed(connector(http), nodes, PoolLimits::default(), Some(observer));
+            let asked = ask(&pool, "one").await;
+            assert_eq!(asked.is_ok(), answered, "{closed}: {asked:?}");
+            assert_eq!(echo.sessions.load(Ordering::SeqCst), 9);
+            assert_eq!(echo.answered.load(Ordering::SeqCst), usize::from(answered));
+        }
     }
 }
