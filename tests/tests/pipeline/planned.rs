@@ -32,6 +32,25 @@ fn what_is_planned_over_running_nodes_and_signed_answers_as_one_node() {
     let (exit, refused) = plan(&["--policy", "production"]);
     assert_eq!(exit, 10, "{refused}");
     assert!(!source.exists());
+    // What is asked of a pipeline, a node that has none doesn't meet.
+    let url = nodes[0].url();
+    for asked in [
+        vec!["--pipeline"],
+        vec!["--plan-policies"],
+        vec!["--owner", &"ab".repeat(32)],
+    ] {
+        let (exit, refused) = bastide(|command| {
+            command
+                .args(["verify", &url, "--no-ledger"])
+                .args(TRUST)
+                .args(&asked);
+        });
+        assert_eq!(
+            (exit, &refused["code"]),
+            (10, &"pipeline.none".into()),
+            "{asked:?}"
+        );
+    }
     let (exit, planned) = plan(&TRUST);
     assert_eq!(exit, 0, "{planned}");
     let stages = planned["stages"].as_array().unwrap();

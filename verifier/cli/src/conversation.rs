@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bastide_attestation::{Receipt, Salt, Verdict};
+use bastide_attestation::{Receipt, Verdict};
 use bastide_attested_tls::{AttestedPool, NodeAddress, PoolError, PooledConnection};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -14,12 +14,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer_stream::{self, AnswerStream, StreamFault};
+use crate::answered::{Answer, Grounds};
 use crate::escape;
 use crate::fault::{Fault, with_causes};
 use crate::gate::{Gate, Refusal};
 use crate::pipeline::vouching::Vouching;
-use crate::receipt_check::{self, Bodies, ReceiptFault};
-use crate::saved::{self, Kept};
+use crate::receipt_check::{self, ReceiptFault};
+use crate::saved;
 
 /// Where completions are asked for.
 pub(crate) const COMPLETIONS: &str = "/v1/chat/completions";
@@ -192,66 +193,36 @@ impl Conversation {
         let whole = stream.finish().map_err(|fault| stream_fault(&fault))?;
         let (receipt, salt) =
             receipt_check::decode(&whole.receipt, &whole.salt).map_err(|fault| receipt_fault(&fault))?;
-        self.verify(&receipt, &salt, request, whole.committed())?;
-        let chain = match &self.connection {
-            Some(connection) => self.stages.vouch(connection.node(), &receipt).await?,
-            None => None,
+        let connection = self
+            .connection
+            .as_ref()
+            .ok_or_else(|| Fault::internal("an answer came without a connection"))?;
+        // Beside a renewal, a request may have been answered under the new attestation.
+        let renewed = connection.attestation_for(&receipt.claims().nonce);
+        let attestation = renewed.as_deref().unwrap_or_else(|| connection.attestation());
+        let answer = Answer {
+            receipt,
+            salt,
+            request,
+            response: whole.committed(),
         };
-        // Only now the answer counts, and the ledger has the evidence of every stage.
-        let kept = self.enter(&receipt, &salt, request, whole.committed())?;
+        let grounds = Grounds {
+            node: connection.node(),
+            result: attestation.result(),
+            evidence: attestation.evidence(),
+            nonce: attestation.nonce(),
+        };
+        answer.verify(&grounds).map_err(|fault| receipt_fault(&fault))?;
+        let chain = self.stages.vouch(connection.node(), &answer.receipt).await?;
+        let kept = answer.enter(&grounds, self.gate.ledger(), self.save.as_deref())?;
         if let (Some(folder), Some(chain)) = (&kept, &chain) {
             saved::keep_chain(folder, chain)?;
         }
+        let receipt = answer.receipt;
         if let Some(connection) = self.connection.take() {
             connection.done();
         }
         Ok(Turn { text, receipt, kept })
-    }
-
-    fn answered(&self) -> Result<&PooledConnection, Fault> {
-        let connection = self.connection.as_ref();
-        connection.ok_or_else(|| Fault::internal("an answer came without a connection"))
-    }
-
-    fn verify(&self, receipt: &Receipt, salt: &Salt, request: &[u8], response: &[u8]) -> Result<(), Fault> {
-        let connection = self.answered()?;
-        // Beside a renewal, a request may have been answered under the new attestation.
-        let renewed = connection.attestation_for(&receipt.claims().nonce);
-        let attestation = renewed.as_deref().unwrap_or_else(|| connection.attestation());
-        let bodies = Bodies {
-            salt,
-            request,
-            response,
-        };
-        receipt_check::require(receipt, attestation.result(), attestation.nonce(), &bodies)
-            .map_err(|fault| receipt_fault(&fault))
-    }
-
-    /// Enters the receipt in the ledger, and keeps the answer where that was asked for.
-    fn enter(
-        &self,
-        receipt: &Receipt,
-        salt: &Salt,
-        request: &[u8],
-        response: &[u8],
-    ) -> Result<Option<PathBuf>, Fault> {
-        let connection = self.answered()?;
-        let renewed = connection.attestation_for(&receipt.claims().nonce);
-        let attestation = renewed.as_deref().unwrap_or_else(|| connection.attestation());
-        let (verdict, evidence) = (&attestation.result().verdict, attestation.evidence());
-        let ledger = self.gate.ledger();
-        ledger.receipt(connection.node(), receipt, salt, verdict, evidence);
-        let kept = Kept {
-            evidence,
-            receipt,
-            salt,
-            request,
-            response,
-        };
-        self.save
-            .as_ref()
-            .map(|folder| saved::keep(folder, &kept))
-            .transpose()
     }
 }
 

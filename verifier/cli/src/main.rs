@@ -19,6 +19,7 @@
 
 mod advice;
 mod answer_stream;
+mod answered;
 mod arguments;
 mod clock;
 mod command;

@@ -8,13 +8,15 @@
 //! | `weights`, `split` | the model's layers, and who computes which |
 //! | `file` | the plan as a person writes it, in TOML |
 //! | `view` | the plan as a person reads it |
-//! | `stages` | every stage's evidence: asked for, judged, shown |
+//! | `asking` | every stage's evidence, asked for |
+//! | `stages` | the same, judged and shown |
 //! | `admission` | the same, before anybody has a connection to a head |
 //! | `receipt` | whether the parts of a receipt hold and join |
 //! | `vouching` | the same for answers while they come |
 //! | `trust` | whose plans a person accepts |
 
 pub(crate) mod admission;
+mod asking;
 pub(crate) mod capacity;
 pub(crate) mod file;
 pub(crate) mod receipt;
@@ -32,6 +34,15 @@ use crate::key_file;
 #[cfg(test)]
 #[path = "../tests/support/pipeline.rs"]
 mod simulated;
+
+/// That a node has no stages.
+pub(crate) fn no_head() -> Fault {
+    Fault::rejected(
+        "pipeline.none",
+        "the node is attested and is no head of a pipeline: it computes the whole model itself",
+    )
+    .with_remedy("leave out --pipeline, or name the pipeline's head")
+}
 
 /// Public keys of owners, as they are named on the command line.
 ///

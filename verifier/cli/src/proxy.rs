@@ -13,7 +13,6 @@ mod sealed;
 mod sealed_gate;
 mod server;
 mod service;
-mod vouching;
 mod write_limit;
 
 pub(crate) use pool::Pool;

@@ -319,6 +319,7 @@ impl AttestedPool {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(PooledConnection, Response<Incoming>), PoolError> {
+        let until = Instant::now() + self.0.limits.wait;
         let (mut refused, mut crossed, mut unwritten) = (0, false, 0);
         loop {
             let mut connection = self.take().await?;
@@ -331,7 +332,9 @@ impl AttestedPool {
                 // A request that can't be written can't be on any connection.
                 Err(error) if error.nothing_written() && !matches!(error, SendError::Request { .. }) => {
                     drop(connection);
-                    let Some(pause) = PAUSES_MS.get(unwritten) else {
+                    // Each took its time to connect, and a request waits no longer than that.
+                    let in_time = |_: &&u64| Instant::now() < until;
+                    let Some(pause) = PAUSES_MS.get(unwritten).filter(in_time) else {
                         return Err(PoolError::Send(Arc::new(error)));
                     };
                     unwritten += 1;

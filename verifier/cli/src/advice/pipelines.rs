@@ -113,13 +113,6 @@ pub(super) const PIPELINES: &[Known] = &[
         "try again; if it stays so, ask whoever runs the node",
     ),
     known(
-        "pipeline.timeout",
-        UNAVAILABLE,
-        "the head took too long to have its stages attest themselves",
-        "a security processor is busy",
-        "try again",
-    ),
-    known(
         "pipeline.stage_evidence",
         REJECTED,
         "a stage gave no evidence",

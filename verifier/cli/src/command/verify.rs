@@ -16,7 +16,8 @@ use crate::fault::Fault;
 use crate::file::{self, Existing};
 use crate::gate::Gate;
 use crate::ledger::{LedgerArgs, Recorder};
-use crate::pipeline::stages::{self, Chain, Wanted};
+use crate::pipeline::no_head;
+use crate::pipeline::stages::{Chain, Wanted};
 use crate::pipeline::trust::TrustArgs;
 use crate::policy_source::{self, PolicyArgs};
 use crate::progress;
@@ -58,7 +59,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pipeline")]
 struct PipelineArgs {
-    /// The node must be the head of a pipeline. Of every head each stage is judged, asked for or not
+    /// The node must be the head of a pipeline, as with each of these options. Of every head each stage is judged
     #[arg(long)]
     pipeline: bool,
     #[command(flatten)]
@@ -66,6 +67,13 @@ struct PipelineArgs {
     /// Hold each stage also to the policy that the plan has for it
     #[arg(long)]
     plan_policies: bool,
+}
+
+impl PipelineArgs {
+    /// Whether something is asked of a pipeline, which a node without one can't meet.
+    fn wants_head(&self) -> bool {
+        self.pipeline || self.plan_policies || self.trust.names_any()
+    }
 }
 
 /// Runs it.
@@ -97,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<u8, Fault>
     let connected = connected?;
     let chain = match &connected {
         Ok(connection) if connection.result().statement.pipeline => gate.stages().latest(node),
-        Ok(_) if arguments.pipeline.pipeline => return Err(stages::no_head()),
+        Ok(_) if arguments.pipeline.wants_head() => return Err(no_head()),
         _ => None,
     };
     let (verdict, evidence, exit) = match connected {

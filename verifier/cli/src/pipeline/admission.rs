@@ -13,8 +13,8 @@ use std::time::Instant;
 use bastide_attestation::{Appraiser, BootId, Decision, Receipt};
 use bastide_attested_tls::{AppraisePipeline, AttestedConnection, LEASE, NodeAddress, PipelineRefused};
 
-use super::receipt;
 use super::stages::{self, Chain, Wanted};
+use super::{asking, receipt};
 use crate::clock;
 use crate::exit;
 use crate::fault::Fault;
@@ -111,7 +111,7 @@ impl Admission {
         }
         // It counts from before the question: evidence can't be older.
         let at = Instant::now();
-        let (nonce, answer) = stages::ask(head).await?;
+        let (nonce, answer) = asking::ask(head).await?;
         let chain = stages::judge(
             &answer,
             &nonce,

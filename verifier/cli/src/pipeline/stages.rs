@@ -1,25 +1,16 @@
-//! Every stage behind a head: their evidence is asked for with a nonce of our
-//! own, and each is appraised by our own policy. The head carries the
-//! envelopes; that the stages are genuine doesn't rest on its word.
+//! Every stage behind a head: each is appraised by our own policy, for a nonce of
+//! our own. The head carries the envelopes; that the stages are genuine doesn't
+//! rest on its word.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use bastide_attestation::binding::{LeafType, stage_binder};
-use bastide_attestation::pipeline::{
-    LayerRange, MAX_PIPELINE_ANSWER_BYTES, PIPELINE_PATH, PipelineAnswer, PipelineRequest, SignedPlan,
-};
+use bastide_attestation::pipeline::{LayerRange, PipelineAnswer, SignedPlan};
 use bastide_attestation::{
     Appraiser, AttestationResult, Check, Decision, EpochStatement, Evidence, Nonce, PolicyDigest,
-    REQUEST_MEDIA_TYPE, SessionExpectation, StatementDigest, Status, UnixTime, Verdict,
+    SessionExpectation, StatementDigest, Status, UnixTime, Verdict,
 };
-use bastide_attested_tls::AttestedConnection;
 use bastide_verifier::{Policy, Verifier};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::CONTENT_TYPE;
-use hyper::{Method, Request, Response, StatusCode, body::Incoming};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::fault::{Fault, with_causes};
@@ -29,13 +20,10 @@ use crate::pipeline::view;
 use crate::tree::Tree;
 use crate::verdict_view;
 
-/// How long a head may take to have all its stages attest themselves.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// What the person wants to be true of a pipeline besides its evidence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
-    /// Owners whose plans count; any if empty.
+    /// Owners whose plans count, whatever policies these hold stages to.
     pub(crate) owners: Vec<[u8; 32]>,
     /// Exactly this plan.
     pub(crate) plan: Option<SignedPlan>,
@@ -72,95 +60,6 @@ pub(crate) struct Chain {
     pub(crate) checks: Vec<Check>,
     /// The stages of the plan, from 0 on.
     pub(crate) stages: Vec<Stage>,
-}
-
-/// Asks a head for its plan and every stage's evidence.
-///
-/// # Errors
-/// [`Fault`]: a rejection if it has no pipeline, or answers anything else than
-/// the document says; unavailable if it doesn't answer.
-pub(crate) async fn ask(connection: &mut AttestedConnection) -> Result<(Nonce, PipelineAnswer), Fault> {
-    let (nonce, request) = challenge()?;
-    let answer = tokio::time::timeout(PATIENCE, async {
-        let response = connection
-            .send(request)
-            .await
-            .map_err(|error| unavailable(error.code(), with_causes(&error)))?;
-        read(response).await
-    })
-    .await
-    .map_err(|_| {
-        unavailable(
-            "pipeline.timeout",
-            format!("no answer within {} s", PATIENCE.as_secs()),
-        )
-    })??;
-    Ok((nonce, answer))
-}
-
-/// A fresh challenge, and the request that carries it.
-///
-/// # Errors
-/// [`Fault`] if this machine gives no random numbers.
-fn challenge() -> Result<(Nonce, Request<Full<Bytes>>), Fault> {
-    let mut nonce = [0; Nonce::LEN];
-    SystemRandom::new()
-        .fill(&mut nonce)
-        .map_err(|_| Fault::internal("this machine gives no random numbers"))?;
-    let nonce = Nonce::new(nonce);
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(PIPELINE_PATH)
-        .header(CONTENT_TYPE, REQUEST_MEDIA_TYPE)
-        .body(Full::new(Bytes::from(PipelineRequest { nonce }.encode())))
-        .map_err(|error| Fault::internal(format!("no request: {error}")))?;
-    Ok((nonce, request))
-}
-
-fn unavailable(code: &'static str, what: String) -> Fault {
-    Fault::unavailable(
-        code,
-        format!("the node did not say what stands behind it: {what}"),
-    )
-    .with_remedy("try again; if it stays so, ask whoever runs the node")
-}
-
-/// That a node has no stages.
-pub(crate) fn no_head() -> Fault {
-    Fault::rejected(
-        "pipeline.none",
-        "the node is attested and is no head of a pipeline: it computes the whole model itself",
-    )
-    .with_remedy("leave out --pipeline, or name the pipeline's head")
-}
-
-/// Reads a head's answer.
-///
-/// # Errors
-/// As [`ask`].
-async fn read(response: Response<Incoming>) -> Result<PipelineAnswer, Fault> {
-    match response.status() {
-        StatusCode::OK => {}
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-            return Err(no_head());
-        }
-        other => {
-            return Err(unavailable(
-                "pipeline.unavailable",
-                format!("it answered {}", other.as_u16()),
-            ));
-        }
-    }
-    let body = Limited::new(response.into_body(), MAX_PIPELINE_ANSWER_BYTES)
-        .collect()
-        .await
-        .map_err(|error| unavailable("pipeline.unavailable", error.to_string()))?;
-    PipelineAnswer::decode(&body.to_bytes()).map_err(|error| {
-        Fault::malformed(
-            "pipeline.malformed",
-            format!("the head's answer: {}", with_causes(&error)),
-        )
-    })
 }
 
 /// Judges a head's answer. `head` is what the head's own session established.

@@ -20,6 +20,11 @@ pub(crate) struct TrustArgs {
 }
 
 impl TrustArgs {
+    /// Whether an owner or a plan is named.
+    pub(crate) fn names_any(&self) -> bool {
+        !self.owner.is_empty() || self.plan.is_some()
+    }
+
     /// What is wanted of a pipeline, if the node has one.
     ///
     /// # Errors

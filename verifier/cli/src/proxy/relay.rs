@@ -19,8 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::error::{ApiError, VERDICT};
 use super::service::{Route, Service};
-use super::vouching::{Answer, Grounds};
 use crate::answer_stream::{AnswerStream, MAX_ANSWER_BYTES, StreamFault, WholeStream};
+use crate::answered::{Answer, Grounds};
 use crate::conversation::SILENCE;
 use crate::receipt_check::{self, ReceiptFault};
 
@@ -313,16 +313,6 @@ pub(super) async fn hand_on(
         return std::future::pending().await;
     }
     Ok(())
-}
-
-/// The stream, if it came to its end and its receipt holds, with what `vouch` gives.
-pub(super) fn finish<T>(
-    stream: AnswerStream,
-    vouch: impl FnOnce(&WholeStream) -> Result<T, ReceiptFault>,
-) -> Result<(WholeStream, T), ApiError> {
-    let whole = stream.finish().map_err(|fault| stream_error(&fault))?;
-    let vouched = vouch(&whole).map_err(|fault| unvouched(&fault))?;
-    Ok((whole, vouched))
 }
 
 /// Sends what was held back, and the end. Whether the client took both.

@@ -20,14 +20,14 @@ use tokio_util::task::TaskTracker;
 
 use super::error::{ApiError, VERDICT};
 use super::relay::{
-    AnswerBody, PIECES, Piece, Pieces, RECEIPT, RECEIPT_SALT, complete, cut, finish, hand_on, owes_receipt,
-    silent, stream_error, unvouched, verdict_text, with,
+    AnswerBody, PIECES, Piece, Pieces, RECEIPT, RECEIPT_SALT, complete, cut, hand_on, owes_receipt, silent,
+    stream_error, unvouched, verdict_text, with,
 };
 use super::sealed_gate::{Admitted, SealedGate};
 use super::server::Answers;
 use super::service::{MAX_REQUESTS, Route, admit, read};
-use super::vouching::{Answer, Grounds};
 use crate::answer_stream::{AnswerStream, MAX_ANSWER_BYTES, StreamFault, WholeStream};
+use crate::answered::{Answer, Grounds};
 use crate::console::Console;
 use crate::conversation::{COMPLETIONS, MODELS, SILENCE};
 use crate::fault::with_causes;
@@ -336,8 +336,9 @@ async fn pass(
     while let Some(bytes) = next(&mut body).await? {
         hand_on(&mut stream, &bytes, client).await?;
     }
-    finish(stream, |whole| {
-        exchange.vouch(&whole.receipt, &whole.salt, whole.committed())
-    })
-    .map(|(whole, ())| whole)
+    let whole = stream.finish().map_err(|fault| stream_error(&fault))?;
+    exchange
+        .vouch(&whole.receipt, &whole.salt, whole.committed())
+        .map_err(|fault| unvouched(&fault))?;
+    Ok(whole)
 }
