@@ -24,7 +24,7 @@ use crate::link::writer::Outgoing;
 use crate::provider::fill_random;
 
 /// Bytes taken from the socket at once.
-const READ_BYTES: usize = 64 * 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 /// How long the last frames of a link that ended badly may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

@@ -11,14 +11,14 @@ use bastide_attestation::binding::Role;
 use bastide_attestation::link::{Hello, LinkContext};
 use bastide_attestation::{Nonce, SpkiDigest, UnixTime};
 use rustls::AlertDescription;
-use tokio::io::{AsyncRead, AsyncWrite, split};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, split};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::lane_m::LaneM;
 use crate::link::attested::{AttestedLink, LinkSender, QUEUE};
-use crate::link::driver::{Driver, Judge, timer};
+use crate::link::driver::{Driver, Judge, READ_BYTES, timer};
 use crate::link::end::{LinkEnd, stages};
 use crate::link::machine::{LinkMachine, Terms};
 use crate::link::peers::{LinkGate, LinkPeers};
@@ -268,7 +268,7 @@ impl LinkEndpoint {
     {
         self.require_policy(stage)?;
         let name = server_name()?;
-        let handshake = self.identity.connector().connect(name, io);
+        let handshake = self.identity.connector().connect(name, buffered(io));
         let stream = self.within(handshake).await?.map_err(LinkError::of_handshake)?;
         let (_, connection) = stream.get_ref();
         let session = LinkSession::take(connection, connection.is_early_data_accepted())?;
@@ -285,7 +285,7 @@ impl LinkEndpoint {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let handshake = self.identity.acceptor().accept(io);
+        let handshake = self.identity.acceptor().accept(buffered(io));
         let stream = self.within(handshake).await?.map_err(LinkError::of_handshake)?;
         let (_, connection) = stream.get_ref();
         // Early data can't have been accepted: the configuration's limit is 0 bytes.
@@ -402,6 +402,12 @@ impl LinkEndpoint {
             times: self.terms.times,
         }
     }
+}
+
+/// TLS reads 4 KiB at a time, and a record has up to 16 KiB: one read of the
+/// socket does for what would take five.
+fn buffered<IO: AsyncRead>(io: IO) -> BufReader<IO> {
+    BufReader::with_capacity(READ_BYTES, io)
 }
 
 /// The system's clock; a clock before 1970 reads 1970.
