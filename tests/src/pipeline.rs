@@ -87,7 +87,7 @@ impl Plan {
         let key = folder.join("owner.key");
         run(Command::new(&binaries.cli).args(["key", "new", "-o"]).arg(&key))?;
         let described = manifest(stages, drafts)?;
-        let chip = simulated_chip(folder)?;
+        let chip = simulated_chip(folder, &[])?;
         let text = |member: &str| described[member].as_str().unwrap_or_default().to_owned();
         let mut plan = format!(
             "schema = \"bastide.pipeline-plan/v1\"\npipeline = \"{}\"\nmodel = \"{}\"\nlayers = {LAYERS}\n",
@@ -138,12 +138,16 @@ fn manifest(stages: usize, drafts: bool) -> Result<Value, String> {
     serde_json::from_str(&run(&mut command)?).map_err(|error| format!("no manifest: {error}"))
 }
 
-/// CHIP_ID of the simulated machine, from evidence of a node that ends again.
-fn simulated_chip(folder: &Path) -> Result<String, String> {
+/// CHIP_ID of the simulated machine that an enclave with these arguments has, from
+/// evidence of a node that ends again.
+///
+/// # Errors
+/// What a command printed.
+pub fn simulated_chip(folder: &Path, arguments: &[&str]) -> Result<String, String> {
     let binaries = Binaries::build();
     let mut command = Command::new(&binaries.enclave);
     command.args(["serve", "--attester", "simulator", "--model"]);
-    command.arg(model_folder());
+    command.arg(model_folder()).args(arguments);
     let node = Process::start(command, "probe", folder, START_LIMIT)?;
     let evidence = folder.join("probe.cmw");
     let url = format!("https://{}", node.ready("listen"));

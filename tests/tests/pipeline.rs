@@ -16,3 +16,5 @@ mod planned;
 mod strangers;
 #[path = "pipeline/trust.rs"]
 mod trust;
+#[path = "pipeline/withheld.rs"]
+mod withheld;

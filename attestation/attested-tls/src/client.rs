@@ -220,10 +220,7 @@ impl Connector {
             let Some(pipelines) = &self.pipelines else {
                 return Err(ConnectError::Pipeline);
             };
-            let appraised = pipelines.appraise(&mut connection);
-            within(State::Pipeline, self.timeouts.pipeline, appraised)
-                .await?
-                .map_err(ConnectError::Stages)?;
+            connection.appraise_stages(pipelines).await?;
         }
         Ok(connection)
     }

@@ -33,6 +33,17 @@ pub(crate) fn ask(
     stream: bool,
     line: impl FnMut(&str),
 ) -> Answer {
+    try_ask(proxy, prompt, seed, stream, line).expect("an answer")
+}
+
+/// The same where the answer may be cut.
+pub(crate) fn try_ask(
+    proxy: &Process,
+    prompt: &str,
+    seed: Option<u32>,
+    stream: bool,
+    line: impl FnMut(&str),
+) -> Result<Answer, String> {
     let mut body = json!({
         "model": "bastide-5m", "stream": stream, "temperature": 0, "max_tokens": TOKENS,
         "logprobs": true, "top_logprobs": 1,
@@ -43,7 +54,7 @@ pub(crate) fn ask(
         body["seed"] = json!(seed);
     }
     let path = "/v1/chat/completions";
-    http::request(proxy.ready("listen"), "POST", path, &body.to_string(), line).expect("an answer")
+    http::request(proxy.ready("listen"), "POST", path, &body.to_string(), line)
 }
 
 /// Text, and every token with its log probability, to the last digit.

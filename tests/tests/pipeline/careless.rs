@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attested_tls::{AppraisePipeline, AttestedConnection, Connector, PipelineRefused};
+use bastide_attested_tls::{AppraisePipeline, AttestedConnection, Connector, NodeAddress, PipelineRefused};
 use bastide_tests::workspace_root;
 use bastide_verifier::{Policy, Verifier};
 use bytes::Bytes;
@@ -22,6 +22,10 @@ impl AppraisePipeline for Careless {
         _: &'a mut AttestedConnection,
     ) -> Pin<Box<dyn Future<Output = Result<(), PipelineRefused>> + Send + 'a>> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn counts(&self, _: &NodeAddress) -> bool {
+        true
     }
 }
 

@@ -24,18 +24,13 @@ fn own_policy(folder: &Path) -> PathBuf {
     file
 }
 
-fn by_own_policy(url: &str, logs: &Path, policy: &Path, more: &[&str]) -> Process {
-    let arguments = [
-        "--policy",
-        policy.to_str().unwrap(),
-        "--allow-simulated",
-        "--no-ledger",
-    ];
+pub(crate) fn by_own_policy(url: &str, logs: &Path, policy: &Path, more: &[&str]) -> Process {
+    let arguments = ["--policy", policy.to_str().unwrap(), "--allow-simulated"];
     start_proxy(url, logs, &[&arguments[..], more].concat()).unwrap()
 }
 
 /// Code of an answer that isn't one.
-fn refused(answer: &Answer) -> (u16, String) {
+pub(crate) fn refused(answer: &Answer) -> (u16, String) {
     let error: Value = serde_json::from_str(&answer.body).unwrap();
     let code = error["error"]["code"].as_str().unwrap_or_default();
     (answer.status, code.to_owned())
@@ -50,7 +45,7 @@ fn a_plan_that_holds_stages_to_another_policy_than_the_clients_gets_no_prompt() 
     let ours = own_policy(folder.path());
     let asked = || counter(&pipeline, "prompt_tokens_total");
 
-    let refusing = by_own_policy(&url, folder.path(), &ours, &[]);
+    let refusing = by_own_policy(&url, folder.path(), &ours, &["--no-ledger"]);
     let answer = ask(&refusing, PROMPT, None, false, |_| ());
     assert_eq!(refused(&answer), (503, "pipeline.plan_policy".to_owned()));
     assert_eq!(asked(), 0, "no prompt came to the head");
@@ -75,7 +70,7 @@ fn a_plan_that_holds_stages_to_another_policy_than_the_clients_gets_no_prompt() 
 
     // Whoever accepts the owner's word, or this very plan, is answered.
     let (owner, file) = (plan.owner.to_str().unwrap(), plan.file.to_str().unwrap());
-    for named in [["--owner", owner], ["--plan", file]] {
+    for named in [["--no-ledger", "--owner", owner], ["--no-ledger", "--plan", file]] {
         let accepting = by_own_policy(&url, folder.path(), &ours, &named);
         let answer = ask(&accepting, PROMPT, None, false, |_| ());
         assert_eq!(Said::of(&answer), one_node()[0], "{named:?}");

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bastide_attestation::{AttestationResult, Binder, Nonce};
@@ -17,6 +17,7 @@ use crate::client::error::{ConnectError, State};
 use crate::client::exchange::{Sender, was_not_begun};
 use crate::client::judge::{Judge, SessionAttestation, SessionLane};
 use crate::client::lease::LEASE;
+use crate::client::pipelines::AppraisePipeline;
 use crate::client::tasks::Tasks;
 use crate::client::{Timeouts, within};
 use crate::session::{Protocol, SessionBinding};
@@ -34,6 +35,10 @@ pub enum SendError {
     /// The attestation no longer counts. Nothing was written.
     #[error("the attestation's lease of {} s is over; connect again", LEASE.as_secs())]
     LeaseOver,
+    /// What was accepted of the stages behind a head no longer counts. Nothing
+    /// was written.
+    #[error("what was accepted of the stages behind the node no longer counts; connect again")]
+    StagesOver,
     /// The connection is closed. Nothing was written.
     #[error("the connection is closed; connect again")]
     Closed,
@@ -66,7 +71,7 @@ impl SendError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::LeaseOver => "session.lease_over",
+            Self::LeaseOver | Self::StagesOver => "session.lease_over",
             Self::Closed | Self::NotBegun(_) | Self::Interrupted(_) => "session.closed",
             Self::Busy => "session.busy",
             Self::Request { .. } => "session.request",
@@ -80,7 +85,7 @@ impl SendError {
     pub const fn nothing_written(&self) -> bool {
         matches!(
             self,
-            Self::LeaseOver | Self::Closed | Self::Busy | Self::Request { .. }
+            Self::LeaseOver | Self::StagesOver | Self::Closed | Self::Busy | Self::Request { .. }
         )
     }
 }
@@ -90,6 +95,8 @@ struct Shared {
     node: NodeAddress,
     binding: SessionBinding,
     judge: Arc<Judge>,
+    /// Of a head whose stages were accepted: who accepted them.
+    stages: OnceLock<Arc<dyn AppraisePipeline>>,
     timeouts: Timeouts,
     /// The latest first; never empty.
     attestations: Mutex<Vec<Arc<SessionAttestation>>>,
@@ -130,6 +137,8 @@ pub struct AttestedConnection {
     shared: Arc<Shared>,
     /// What the last request of this handle was sent under.
     current: Arc<SessionAttestation>,
+    /// What is sent now is the question after the stages themselves.
+    asking: bool,
 }
 
 impl fmt::Debug for AttestedConnection {
@@ -161,6 +170,7 @@ impl AttestedConnection {
                 node,
                 binding,
                 judge,
+                stages: OnceLock::new(),
                 timeouts,
                 attestations: Mutex::new(vec![Arc::clone(&current)]),
                 failed: AtomicBool::new(false),
@@ -168,7 +178,32 @@ impl AttestedConnection {
                 renewing: tokio::sync::Mutex::default(),
             }),
             current,
+            asking: false,
         }
+    }
+
+    /// Has `pipelines` judge the stages behind this head, and say from now on
+    /// whether that counts.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; the connection is not to be given out then.
+    pub(super) async fn appraise_stages(
+        &mut self,
+        pipelines: &Arc<dyn AppraisePipeline>,
+    ) -> Result<(), ConnectError> {
+        let limit = self.shared.timeouts.pipeline;
+        self.asking = true;
+        let appraised = within(State::Pipeline, limit, pipelines.appraise(self)).await;
+        self.asking = false;
+        appraised?.map_err(ConnectError::Stages)?;
+        self.shared.stages.get_or_init(|| Arc::clone(pipelines));
+        Ok(())
+    }
+
+    /// Whether the stages behind this node, if it has any, may still be sent to.
+    fn stages_count(&self) -> bool {
+        let stages = self.shared.stages.get();
+        self.asking || stages.is_none_or(|stages| stages.counts(&self.shared.node))
     }
 
     /// The attestation that the last request of this handle was sent under; the
@@ -239,11 +274,15 @@ impl AttestedConnection {
             .map_or_else(|| Arc::clone(&self.current), Arc::clone)
     }
 
-    /// Whether a request can be sent: the lease is not over and the connection
-    /// is, as far as is known, open.
+    /// Whether a request can be sent: the lease is not over, what was accepted
+    /// of stages behind the node counts, and the connection is, as far as is
+    /// known, open.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        !self.shared.has_failed() && self.latest().lease().holds() && !self.sender.is_closed()
+        !self.shared.has_failed()
+            && self.latest().lease().holds()
+            && self.stages_count()
+            && !self.sender.is_closed()
     }
 
     /// Whether the lease is old enough to be renewed.
@@ -260,6 +299,7 @@ impl AttestedConnection {
             sender: self.sender.share()?,
             shared: Arc::clone(&self.shared),
             current: self.latest(),
+            asking: false,
         })
     }
 
@@ -275,7 +315,7 @@ impl AttestedConnection {
     }
 
     /// Has the node prove itself anew on this connection: another challenge, a
-    /// fresh report, a new lease. Over HTTP/2 answers under way go on meanwhile;
+    /// fresh report, a new lease; of a head, its stages too. Over HTTP/2 answers under way go on meanwhile;
     /// over HTTP/1.1 the answer before must have been read.
     ///
     /// # Errors
@@ -291,8 +331,7 @@ impl AttestedConnection {
         // An abandoned renewal is a failed one.
         let guard = AbortUnless(&shared, false);
         let attestation = Arc::new(self.challenge().await?);
-        // INVARIANT: stages are judged before a connection is given out, and not
-        // again: what had none has none.
+        // INVARIANT: whoever connected to a node without stages was not asked about any.
         if attestation.result().statement.pipeline != self.current.result().statement.pipeline {
             return Err(ConnectError::Pipeline);
         }
@@ -302,6 +341,9 @@ impl AttestedConnection {
             attestations.truncate(MAX_ATTESTATIONS);
         }
         self.current = attestation;
+        if let Some(stages) = shared.stages.get() {
+            self.appraise_stages(stages).await?;
+        }
         guard.passed();
         Ok(())
     }
@@ -347,6 +389,9 @@ impl AttestedConnection {
         self.current = self.latest();
         if !self.current.lease().holds() {
             return Err(SendError::LeaseOver);
+        }
+        if !self.stages_count() {
+            return Err(SendError::StagesOver);
         }
         if self.shared.has_failed() {
             return Err(SendError::Closed);

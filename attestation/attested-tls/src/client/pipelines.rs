@@ -9,17 +9,24 @@ use std::pin::Pin;
 
 use bastide_attestation::Decision;
 
+use crate::address::NodeAddress;
 use crate::client::connection::AttestedConnection;
 
 /// Judges the stages behind heads of pipelines.
 pub trait AppraisePipeline: Send + Sync {
     /// Whether everyone who will see something of what is asked of `head` has
     /// proved itself. `head` is for asking exactly that: nothing of a user's
-    /// may be sent yet.
+    /// may be sent yet. Called before a connection is given out, and whenever it
+    /// is renewed.
     fn appraise<'a>(
         &'a self,
         head: &'a mut AttestedConnection,
     ) -> Pin<Box<dyn Future<Output = Result<(), PipelineRefused>> + Send + 'a>>;
+
+    /// Whether that they have still counts: it isn't too old, and nothing else
+    /// was learnt since. Asked before each request on a connection to `head`
+    /// that was given out; nothing is sent where it doesn't. Must not wait.
+    fn counts(&self, head: &NodeAddress) -> bool;
 }
 
 /// Why the stages behind a head were not accepted. Nothing of the user's was sent.

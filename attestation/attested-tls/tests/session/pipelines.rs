@@ -3,13 +3,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bastide_attestation::Decision;
 use bastide_attested_tls::{
-    AppraisePipeline, AttestedConnection, ConnectError, Connector, EnclaveFacts, HttpVersions, LaneLimits,
-    LaneM, PipelineRefused, RENEW_AFTER, ServerIdentity,
+    AppraisePipeline, AttestedConnection, AttestedPool, ConnectError, Connector, EnclaveFacts, HttpVersions,
+    LaneLimits, LaneM, NodeAddress, PipelineRefused, PoolLimits, RENEW_AFTER, SendError, ServerIdentity,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -39,6 +39,8 @@ fn question() -> Request<Full<Bytes>> {
 struct Judge {
     refusals: Mutex<Vec<PipelineRefused>>,
     asked: AtomicUsize,
+    /// Whether what was accepted no longer counts.
+    over: AtomicBool,
 }
 
 impl AppraisePipeline for Judge {
@@ -53,8 +55,14 @@ impl AppraisePipeline for Judge {
                 answer.into_body().collect().await.unwrap().to_bytes(),
                 "who are you?"
             );
-            self.refusals.lock().unwrap().pop().map_or(Ok(()), Err)
+            let refused = self.refusals.lock().unwrap().pop();
+            self.over.store(refused.is_some(), Ordering::SeqCst);
+            refused.map_or(Ok(()), Err)
         })
+    }
+
+    fn counts(&self, _: &NodeAddress) -> bool {
+        !self.over.load(Ordering::SeqCst)
     }
 }
 
@@ -150,4 +158,75 @@ async fn a_node_that_becomes_a_head_is_not_renewed() {
     assert!(matches!(error, ConnectError::Pipeline), "{error:?}");
     assert!(!connection.is_usable());
     assert_eq!(judge.asked.load(Ordering::SeqCst), 0);
+}
+
+async fn past_renewal() {
+    tokio::time::pause();
+    tokio::time::advance(RENEW_AFTER).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_heads_stages_are_judged_again_with_each_renewal() {
+    let echo = head();
+    let node = echo.listen(ServerIdentity::generate().unwrap()).await;
+    let judge = Arc::new(Judge::default());
+    let connector = Connector::new(BindingAppraiser::shared()).with_pipelines(Arc::<Judge>::clone(&judge));
+    let mut connection = connector.connect(&node).await.unwrap();
+    // What counted for a while counts no more, and the renewal asks all the same.
+    judge.over.store(true, Ordering::SeqCst);
+    past_renewal().await;
+    connection.renew().await.unwrap();
+    assert_eq!(judge.asked.load(Ordering::SeqCst), 2);
+    assert!(connection.send(question()).await.is_ok());
+
+    judge.refusals.lock().unwrap().push(refusal(false));
+    past_renewal().await;
+    let error = connection.renew().await.unwrap_err();
+    assert_eq!(error.code(), "pipeline.stage_refused");
+    let answered = echo.answered.load(Ordering::SeqCst);
+    assert!(connection.send(question()).await.is_err());
+    assert_eq!(echo.answered.load(Ordering::SeqCst), answered);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_on_connections_to_a_head_once_its_stages_no_longer_count() {
+    for http in [HttpVersions::Http1, HttpVersions::Any] {
+        let echo = head();
+        let node = echo.listen(ServerIdentity::generate().unwrap()).await;
+        let judge = Arc::new(Judge::default());
+        let connector = Connector::new(BindingAppraiser::shared())
+            .with_http(http)
+            .with_pipelines(Arc::<Judge>::clone(&judge));
+        let mut connection = connector.connect(&node).await.unwrap();
+        let pool = AttestedPool::new(connector, vec![node], PoolLimits::default());
+        let (pooled, answer) = pool.send(question()).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        pooled.done();
+        let answered = || echo.answered.load(Ordering::SeqCst);
+        let before = answered();
+
+        judge.over.store(true, Ordering::SeqCst);
+        assert!(!connection.is_usable());
+        let error = connection.send(question()).await.unwrap_err();
+        assert!(matches!(error, SendError::StagesOver), "{error:?}");
+        assert_eq!(
+            (error.code(), error.nothing_written()),
+            ("session.lease_over", true)
+        );
+        assert_eq!(answered(), before);
+        // A pool asks again, on a connection of its own.
+        judge.refusals.lock().unwrap().push(refusal(false));
+        assert_eq!(pool.take().await.unwrap_err().code(), "pipeline.stage_refused");
+        assert_eq!(
+            answered(),
+            before + 1,
+            "the question after the stages, and no other"
+        );
+        let (_, answer) = pool.send(question()).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        assert_eq!(answered(), before + 3);
+        // And what counts again may be used again.
+        assert!(connection.send(question()).await.is_ok());
+    }
 }

@@ -7,6 +7,9 @@
 //!     -o docs/reference/pipeline-speed.svg --page docs/reference/pipeline-speed.md
 //! ```
 //!
+//! With `--llama-cpp FOLDER` instead of `-o`, where FOLDER is what
+//! `tests/peers/llama-rpc` built: beside llama.cpp's RPC back end.
+//!
 //! Without `--bench`, which cargo adds, it makes one short round and writes
 //! nothing. Owns no claim: it prints what this machine does, and says which
 //! targets it meets. Ends with a panic where a ring says something else than
@@ -22,7 +25,9 @@ mod costs;
 mod delay;
 #[path = "../../tests/node/enclave.rs"]
 mod enclave;
+mod llama;
 mod measure;
+mod peer;
 mod plot;
 #[path = "../../../../tests/src/recorder.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the relay names its directions by it")]
@@ -100,11 +105,12 @@ const FAR_MS: u32 = 20;
 /// Questions, and tokens of each, that are asked without a draft over long hops.
 const FAR: (usize, usize) = (5, 16);
 
-/// Arguments: `-o SVG`, `--page MARKDOWN`, relative to the repository.
+/// Arguments: `-o SVG`, `--page MARKDOWN`, `--llama-cpp FOLDER`, relative to the repository.
 struct Arguments {
     whole: bool,
     plot: Option<PathBuf>,
     page: Option<PathBuf>,
+    llama: Option<PathBuf>,
 }
 
 fn arguments() -> Arguments {
@@ -112,6 +118,7 @@ fn arguments() -> Arguments {
         whole: false,
         plot: None,
         page: None,
+        llama: None,
     };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
@@ -124,7 +131,10 @@ fn arguments() -> Arguments {
             "--bench" => parsed.whole = true,
             "-o" => parsed.plot = Some(path()),
             "--page" => parsed.page = Some(path()),
-            other => eprintln!("distance: {other:?} is ignored; it knows -o FILE.svg and --page FILE.md"),
+            "--llama-cpp" => parsed.llama = Some(path()),
+            other => eprintln!(
+                "distance: {other:?} is ignored; it knows -o FILE.svg, --page FILE.md and --llama-cpp FOLDER"
+            ),
         }
     }
     parsed
@@ -137,16 +147,20 @@ fn main() {
         .enable_all()
         .build();
     let runtime = runtime.expect("a runtime");
-    let scope = if arguments.whole { &WHOLE } else { &SHORT };
-    let table = runtime.block_on(measure_all(scope));
-    let text = table.markdown();
+    let (text, marks) = if let Some(folder) = &arguments.llama {
+        (runtime.block_on(peer::compare(folder)), peer::MARKS)
+    } else {
+        let scope = if arguments.whole { &WHOLE } else { &SHORT };
+        let table = runtime.block_on(measure_all(scope));
+        if let Some(path) = &arguments.plot {
+            std::fs::write(path, plot::svg(&table)).expect("the plot is written");
+        }
+        (table.markdown(), report::MARKS)
+    };
     println!("{text}");
-    if let Some(path) = &arguments.plot {
-        std::fs::write(path, plot::svg(&table)).expect("the plot is written");
-    }
     if let Some(path) = &arguments.page {
         let page = std::fs::read_to_string(path).expect("the page is there");
-        std::fs::write(path, report::replaced(&page, &text)).expect("the page is written");
+        std::fs::write(path, report::replaced(&page, marks, &text)).expect("the page is written");
     }
 }
 

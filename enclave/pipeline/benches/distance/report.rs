@@ -7,8 +7,13 @@ use std::fmt::Write as _;
 
 use bastide_attestation::pipeline::latency::expected_tokens;
 
-const BEGIN: &str = "<!-- measured: written by the benchmark -->";
-const END: &str = "<!-- end of what was measured -->";
+/// Lines between which a page has what was measured.
+pub(crate) type Marks = (&'static str, &'static str);
+
+pub(crate) const MARKS: Marks = (
+    "<!-- measured: written by the benchmark -->",
+    "<!-- end of what was measured -->",
+);
 
 /// How the draft is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,13 +184,13 @@ const fn met(met: bool) -> &'static str {
     if met { "met" } else { "**not met**" }
 }
 
-/// The page with what was measured between its marks.
-pub(crate) fn replaced(page: &str, text: &str) -> String {
-    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
+/// The page with `text` between its marks.
+pub(crate) fn replaced(page: &str, (begin, end): Marks, text: &str) -> String {
+    let parts = page.split_once(begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(end)?;
         Some((before, after))
     });
     let (before, after) =
-        parts.unwrap_or_else(|| panic!("expected the lines {BEGIN:?} and {END:?} in the page"));
-    format!("{before}{BEGIN}\n\n{text}\n{END}{after}")
+        parts.unwrap_or_else(|| panic!("expected the lines {begin:?} and {end:?} in the page"));
+    format!("{before}{begin}\n\n{text}\n{end}{after}")
 }

@@ -26,7 +26,7 @@ use crate::enclave::Enclave;
 
 pub(crate) const PLAN: [u8; 32] = [0x11; 32];
 const MAX_SEQUENCES: u16 = 4;
-const LAYERS: usize = 6;
+pub(crate) const LAYERS: usize = 6;
 
 /// What carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

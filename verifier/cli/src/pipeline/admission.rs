@@ -1,5 +1,7 @@
-//! Before a connection to a head of a pipeline is given out: every stage behind
-//! it is judged, and whose policies its plan holds stages to.
+//! Before a connection to a head of a pipeline is given out, and whenever it is
+//! renewed: every stage behind it is judged, and whose policies its plan holds
+//! stages to. That counts for as long as a lease, and no longer than until one
+//! of them is refused.
 //!
 //! Owns what was judged, for as long as it counts. Refuses a head with a stage
 //! that our policy doesn't accept, and a plan by which another stage could come
@@ -8,10 +10,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bastide_attestation::{Appraiser, BootId, Decision, Receipt};
-use bastide_attested_tls::{AppraisePipeline, AttestedConnection, LEASE, NodeAddress, PipelineRefused};
+use bastide_attested_tls::{
+    AppraisePipeline, AttestedConnection, LEASE, NodeAddress, PipelineRefused, RENEW_AFTER,
+};
 
 use super::stages::{self, Chain, Wanted};
 use super::{asking, receipt};
@@ -20,8 +24,8 @@ use crate::exit;
 use crate::fault::Fault;
 use crate::ledger::Recorder;
 
-/// Heads that are remembered.
-const MAX_KNOWN: usize = 8;
+/// Heads that are remembered: of a head that isn't, connections don't count.
+const MAX_KNOWN: usize = 64;
 /// Code of a connection that its node has closed.
 const CLOSED: &str = "session.closed";
 
@@ -32,6 +36,12 @@ struct Judged {
     boot: BootId,
     at: Instant,
     chain: Arc<Chain>,
+}
+
+impl Judged {
+    fn holds(&self, life: Duration) -> bool {
+        self.at.elapsed() < life && self.chain.failed().is_none()
+    }
 }
 
 /// Judges the stages behind heads.
@@ -95,13 +105,13 @@ impl Admission {
         self.judged().retain(|judged| judged.node != *node);
     }
 
+    /// Whether a head was asked so lately that what its stages proved lasts until
+    /// a connection that begins now is renewed.
     fn is_known(&self, node: &NodeAddress, boot: &BootId) -> bool {
-        self.judged().iter().any(|judged| {
-            judged.node == *node
-                && judged.boot == *boot
-                && judged.at.elapsed() < LEASE
-                && judged.chain.failed().is_none()
-        })
+        let fresh = LEASE.saturating_sub(RENEW_AFTER) / 2;
+        self.judged()
+            .iter()
+            .any(|judged| judged.node == *node && judged.boot == *boot && judged.holds(fresh))
     }
 
     async fn ask(&self, head: &mut AttestedConnection) -> Result<(), Fault> {
@@ -158,5 +168,11 @@ impl AppraisePipeline for Admission {
                 reason: fault.message,
             })
         })
+    }
+
+    fn counts(&self, head: &NodeAddress) -> bool {
+        let judged = self.judged();
+        let mut of = judged.iter().filter(|judged| judged.node == *head);
+        self.showing || of.any(|judged| judged.holds(LEASE))
     }
 }

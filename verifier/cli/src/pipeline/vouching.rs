@@ -63,7 +63,7 @@ impl Vouching {
             Fault {
                 exit: refusal.exit,
                 code: refusal.code,
-                message: format!("the stages behind {node} can't be asked: {reason}"),
+                message: format!("{node} was asked for its stages again: {reason}"),
                 remedy: Some(REMEDY.to_owned()),
             }
         })?);
