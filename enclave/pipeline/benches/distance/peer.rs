@@ -32,8 +32,8 @@ struct Row {
     trip: u32,
     /// llama.cpp: plain, and with its own speculation.
     llama: [f64; 2],
-    /// Ours: plain, synchronous, pipelined.
-    ours: [f64; 3],
+    /// Ours: plain, synchronous, pipelined, and as the head chooses.
+    ours: [f64; 4],
 }
 
 /// Measures everything, and gives the table.
@@ -70,8 +70,9 @@ pub(crate) async fn compare(folder: &Path) -> String {
                 Speculation::Off,
                 Speculation::Synchronous { k: K },
                 Speculation::Pipelined { k: RUN, depth },
+                Speculation::Auto,
             ];
-            let mut ours = [0.0; 3];
+            let mut ours = [0.0; 4];
             for (speculation, rate) in forms.into_iter().zip(&mut ours) {
                 let (count, budget) = if speculation == Speculation::Off {
                     few
@@ -104,15 +105,15 @@ fn speed(answers: &[Answered]) -> f64 {
 fn markdown(rows: &[Row], same: usize, asked: usize) -> String {
     let mut text = format!(
         "{same} of llama.cpp's {asked} answers were our one node's, token for token; of ours all.\n\n\
-         | stages | round trip | llama.cpp | with its draft | ours, plain | synchronous | pipelined | plain to plain | best to best |\n\
-         |---|---|---|---|---|---|---|---|---|\n"
+         | stages | round trip | llama.cpp | with its draft | ours, plain | synchronous | pipelined | chosen | plain to plain | best to best |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
         let best = |rates: &[f64]| rates.iter().copied().fold(0.0, f64::max);
         // Writing to a string can't fail.
         let _ = writeln!(
             text,
-            "| {} | {} ms | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} × | **{:.2} ×** |",
+            "| {} | {} ms | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} × | **{:.2} ×** |",
             row.stages,
             row.trip,
             row.llama[0],
@@ -120,6 +121,7 @@ fn markdown(rows: &[Row], same: usize, asked: usize) -> String {
             row.ours[0],
             row.ours[1],
             row.ours[2],
+            row.ours[3],
             row.ours[0] / row.llama[0],
             best(&row.ours) / best(&row.llama),
         );
