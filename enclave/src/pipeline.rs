@@ -19,7 +19,7 @@ mod stage;
 
 use std::sync::Arc;
 
-use bastide_attestation::StatementDigest;
+use bastide_attestation::{SpkiDigest, StatementDigest};
 use bastide_attested_tls::{LaneM, LinkIdentity};
 use bastide_engine::Model;
 use bastide_pipeline::node::Connector;
@@ -39,6 +39,7 @@ pub use self::place::{PipelineSettings, PlaceError};
 #[derive(Debug)]
 pub(crate) struct Member {
     stage: u16,
+    link_key: SpkiDigest,
     role: Role,
 }
 
@@ -67,7 +68,9 @@ impl Member {
         let stage = settings.stage;
         let context = settings.context()?;
         let latest = LatestStatement::new(first);
-        let endpoint = peers::endpoint(settings, LinkIdentity::generate()?, lane.clone())?;
+        let identity = LinkIdentity::generate()?;
+        let link_key = identity.spki();
+        let endpoint = peers::endpoint(settings, identity, lane.clone())?;
         let parts = StageParts {
             model: Arc::clone(model),
             connector: Connector::attested(endpoint),
@@ -88,12 +91,21 @@ impl Member {
             let started = StagePart::start(parts, settings, listener);
             Role::Stage(Box::new(started.map_err(StartError::Threads)?))
         };
-        Ok(Self { stage, role })
+        Ok(Self {
+            stage,
+            link_key,
+            role,
+        })
     }
 
     /// Its stage.
     pub(crate) const fn stage(&self) -> u16 {
         self.stage
+    }
+
+    /// Its key on links: what a membership credential is issued for.
+    pub(crate) const fn link_key(&self) -> SpkiDigest {
+        self.link_key
     }
 
     /// The head, if it is that.

@@ -203,7 +203,11 @@ impl Enclave {
                 loaded: clock::now().as_secs(),
             },
             inference,
-            capacity: Arc::new(Capacity::new(limits.generations, draft)),
+            capacity: Arc::new(Capacity::new(
+                limits.generations,
+                draft,
+                member.as_ref().map(Member::link_key),
+            )),
             head: member.as_ref().and_then(Member::head),
             stage: member.as_ref().map(Member::stage),
             loaded: model,

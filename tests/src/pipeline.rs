@@ -223,16 +223,25 @@ impl Pipeline {
             addresses.push(format!("{stage}={address}"));
             stages.push(started);
         }
-        let mut command = enclave(plan, 0, options.all);
+        let mut arguments = options.all.to_vec();
         for address in &addresses {
-            command.args(["--stage-address", address]);
+            arguments.extend(["--stage-address", address]);
         }
+        arguments.extend(options.head);
+        let head = Self::start_head(plan, logs, &arguments)?;
+        Ok(Self { head, stages })
+    }
+
+    /// Starts a head alone.
+    ///
+    /// # Errors
+    /// What it printed.
+    pub fn start_head(plan: &Plan, logs: &Path, arguments: &[&str]) -> Result<Process, String> {
+        let mut command = enclave(plan, 0, arguments);
         if plan.drafts {
             command.arg("--draft").arg(draft_folder());
         }
-        command.args(options.head);
-        let head = Process::start(command, "head", logs, START_LIMIT)?;
-        Ok(Self { head, stages })
+        Process::start(command, "head", logs, START_LIMIT)
     }
 
     /// The address that a client is given.

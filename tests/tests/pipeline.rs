@@ -10,6 +10,8 @@ mod ask;
 mod capture;
 #[path = "pipeline/careless.rs"]
 mod careless;
+#[path = "pipeline/members.rs"]
+mod members;
 #[path = "pipeline/planned.rs"]
 mod planned;
 #[path = "pipeline/strangers.rs"]

@@ -62,8 +62,8 @@ pub use lane_m::{
     SessionKey, SignedSession, Standing,
 };
 pub use link::{
-    AttestedLink, LinkEnd, LinkEndpoint, LinkError, LinkIdentity, LinkPeer, LinkPeers, LinkPolicy,
-    LinkSendError, LinkSender, LinkState, LinkTerms, LinkTimes,
+    AttestedLink, LinkCredential, LinkEnd, LinkEndpoint, LinkError, LinkIdentity, LinkPeer, LinkPeers,
+    LinkPolicy, LinkSendError, LinkSender, LinkState, LinkTerms, LinkTimes,
 };
 pub use sealed::{
     AnswerSealer, Carrier, CarrierError, NoKey, OpenError, Opened, SealedBody, SealedConnector, SealedError,

@@ -9,6 +9,7 @@
 //! | `tls` | the link's key, both TLS configurations, exporters and keys of a session |
 //! | `endpoint` | what an enclave is; connects and accepts |
 //! | `peers` | whom it links with: for each stage, by which policy |
+//! | `credential` | where its membership credential comes from |
 //! | `driver`, `writer` | the machine on a socket: two tasks a link, bounded queues |
 //! | `attested` | the only thing a message can be sent on |
 //!
@@ -17,6 +18,7 @@
 //! lease is over.
 
 mod attested;
+mod credential;
 mod driver;
 mod end;
 mod endpoint;
@@ -28,6 +30,7 @@ mod tls;
 mod writer;
 
 pub use attested::{AttestedLink, LinkPeer, LinkSendError, LinkSender};
+pub use credential::LinkCredential;
 pub use end::{LinkEnd, LinkState};
 pub use endpoint::{LinkEndpoint, LinkError, LinkTerms};
 pub use peers::{LinkPeers, LinkPolicy};

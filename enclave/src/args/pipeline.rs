@@ -37,7 +37,8 @@ pub struct PipelineArgs {
     /// plan with a draft.
     #[arg(long, value_name = "FORM", requires = "pipeline", default_value = "auto")]
     pub speculation: SpeculationChoice,
-    /// This enclave's membership credential, where the plan's rules ask for one.
+    /// This enclave's membership credential, where the plan's rules ask for one: read whenever a link is opened,
+    /// since it is issued after the start, by `bastide credential issue --node`. May not be there yet.
     #[arg(long, value_name = "FILE", requires = "pipeline")]
     pub credential: Option<PathBuf>,
 }

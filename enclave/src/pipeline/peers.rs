@@ -2,13 +2,21 @@
 //! stage behind is connected to; each is judged by the plan's policy for
 //! exactly that stage, and admitted by the plan's rules.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bastide_attestation::pipeline::Plan;
-use bastide_attested_tls::{LaneM, LinkEndpoint, LinkIdentity, LinkPeers, LinkPolicy, LinkTerms, LinkTimes};
+use bastide_attested_tls::{
+    LaneM, LinkCredential, LinkEndpoint, LinkIdentity, LinkPeers, LinkPolicy, LinkTerms, LinkTimes,
+};
 use bastide_verifier::{Policy, Verifier};
 
 use super::place::{PipelineSettings, PlaceError};
+use crate::bounded_file;
+use crate::telemetry::ops;
+
+/// Most bytes of a credential's file.
+const MAX_CREDENTIAL_BYTES: usize = 4 * 1024;
 
 /// This stage's end of its links; it attests by `lane`.
 ///
@@ -24,11 +32,27 @@ pub(crate) fn endpoint(
     let terms = LinkTerms {
         own: settings.context()?,
         peers: policies(plan, &stages)?,
-        credential: settings.credential.clone(),
+        credential: settings
+            .credential
+            .clone()
+            .map_or_else(LinkCredential::default, credential),
         capabilities: Vec::new(),
         times: LinkTimes::default(),
     };
     Ok(LinkEndpoint::new(identity, lane, terms))
+}
+
+/// The membership credential in a file, as it is when a link is opened. Without
+/// it this end shows none, and peers that want one say so.
+fn credential(file: PathBuf) -> LinkCredential {
+    LinkCredential::looked_up(move || match bounded_file::read(&file, MAX_CREDENTIAL_BYTES) {
+        Ok(credential) => Some(credential.to_vec()),
+        Err(error) => {
+            let cause = error.to_string();
+            ops!(WARN, "pipeline.no_credential", cause = cause.as_str());
+            None
+        }
+    })
 }
 
 /// The stages that this one has links with: those that link in, then those that

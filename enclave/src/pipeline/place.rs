@@ -19,9 +19,6 @@ use crate::bounded_file;
 use crate::error::StartError;
 use crate::model;
 
-/// Most bytes of a credential's file.
-const MAX_CREDENTIAL_BYTES: usize = 4 * 1024;
-
 /// A place in a pipeline, as the operator gave it.
 #[derive(Debug, Clone)]
 pub struct PipelineSettings {
@@ -37,8 +34,9 @@ pub struct PipelineSettings {
     pub draft: Option<PathBuf>,
     /// How the head drafts.
     pub speculation: Speculation,
-    /// Membership credential.
-    pub credential: Option<Vec<u8>>,
+    /// File of the membership credential: read for each link, since it is issued
+    /// after the boot, for this boot's key.
+    pub credential: Option<PathBuf>,
 }
 
 /// Why this enclave can't be that stage of that plan.
@@ -123,10 +121,6 @@ impl PipelineSettings {
             })
         };
         let plan = SignedPlan::verify(&read(path, MAX_PLAN_BYTES)?).map_err(PlaceError::from)?;
-        let credential = args.credential.as_ref();
-        let credential = credential
-            .map(|path| read(path, MAX_CREDENTIAL_BYTES))
-            .transpose()?;
         let settings = Self {
             plan,
             stage,
@@ -134,7 +128,7 @@ impl PipelineSettings {
             stages: args.stage_addresses.clone(),
             draft: args.draft.clone(),
             speculation: args.speculation.0,
-            credential: credential.map(|credential| credential.to_vec()),
+            credential: args.credential.clone(),
         };
         settings.check()?;
         Ok(Some(settings))

@@ -44,11 +44,11 @@ async fn t6_a_credential_of_another_guest_key_owner_or_time_admits_nobody() {
         model: MODEL,
     };
     let mut own = terms(1, 0, members());
-    own.credential = Some(ours.credential([1, 1]));
+    own.credential = ours.credential([1, 1]).into();
     let server = ours.with_terms(own);
     let attempt = async |credential: Vec<u8>| {
         let mut terms = terms(0, 1, members());
-        terms.credential = Some(credential);
+        terms.credential = credential.into();
         let (_, server) = link(&theirs.with_terms(terms), &server).await;
         server
     };

@@ -12,8 +12,8 @@ use bastide_attestation::{
     PipelineId, PlatformEvidence, PolicyDigest, ReportId, SpkiDigest, UnixTime,
 };
 use bastide_attested_tls::{
-    AttestedLink, EnclaveFacts, LaneLimits, LaneM, LinkEndpoint, LinkError, LinkIdentity, LinkPeers,
-    LinkPolicy, LinkTerms, LinkTimes, SessionKey,
+    AttestedLink, EnclaveFacts, LaneLimits, LaneM, LinkCredential, LinkEndpoint, LinkError, LinkIdentity,
+    LinkPeers, LinkPolicy, LinkTerms, LinkTimes, SessionKey,
 };
 use bastide_attester::simulator::{Generation, Simulator, SimulatorOptions};
 use bastide_verifier::{Policy, Verifier, shipped};
@@ -144,7 +144,7 @@ pub(crate) fn terms(stage: u16, peer_stage: u16, rules: PeerRules) -> LinkTerms 
     LinkTerms {
         own: context(stage),
         peers: LinkPeers::new([(peer_stage, judged_by(policy(), rules))]),
-        credential: None,
+        credential: LinkCredential::default(),
         capabilities: vec!["bf16".to_owned()],
         times: LinkTimes::default(),
     }

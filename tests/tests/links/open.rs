@@ -42,9 +42,9 @@ async fn two_enclaves_open_a_link_and_each_knows_the_other_by_its_evidence() {
 async fn members_by_credential_open_a_link_on_any_chip() {
     let (one, two) = (Machine::on_chip(1).await, Machine::on_chip(2).await);
     let client = one.endpoint(4, 5, members());
-    let client = client.with_credential(one.credential([4, 4]));
+    let client = client.with_credential(one.credential([4, 4]).into());
     let mut server = terms(5, 4, members());
-    server.credential = Some(two.credential([0, 9]));
+    server.credential = two.credential([0, 9]).into();
     let (client, server) = link(&client, &two.with_terms(server)).await;
     let (client, server) = (client.unwrap(), server.unwrap());
     for link in [&client, &server] {

@@ -44,9 +44,9 @@ async fn t22_evidence_for_one_stage_is_of_no_use_for_another() {
 async fn t22_a_member_that_takes_a_stage_not_in_its_credential_is_not_admitted() {
     let (one, two) = (Machine::on_chip(1).await, Machine::on_chip(2).await);
     let mut swapped = terms(0, 1, members());
-    swapped.credential = Some(one.credential([5, 6]));
+    swapped.credential = one.credential([5, 6]).into();
     let mut server = terms(1, 0, members());
-    server.credential = Some(two.credential([1, 1]));
+    server.credential = two.credential([1, 1]).into();
     let (_, server) = link(&one.with_terms(swapped), &two.with_terms(server)).await;
     let error = server.expect_err("not admitted");
     assert_eq!(error.code(), "link.peer_not_admitted");

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::lane_m::LaneM;
 use crate::link::attested::{AttestedLink, LinkSender, QUEUE};
+use crate::link::credential::LinkCredential;
 use crate::link::driver::{Driver, Judge, READ_BYTES, timer};
 use crate::link::end::{LinkEnd, stages};
 use crate::link::machine::{LinkMachine, Terms};
@@ -37,7 +38,7 @@ pub struct LinkTerms {
     /// are the same.
     pub peers: LinkPeers,
     /// This enclave's membership credential, if its peers want one.
-    pub credential: Option<Vec<u8>>,
+    pub credential: LinkCredential,
     /// Extensions that this end knows, in ascending order.
     pub capabilities: Vec<String>,
     /// Time limits. A lease is at most 300 s whatever they say.
@@ -178,11 +179,11 @@ impl LinkEndpoint {
     }
 
     /// The same with another membership credential, for links that are opened
-    /// from now on: credentials expire, and are issued after the boot.
+    /// from now on.
     #[must_use]
-    pub fn with_credential(self, credential: Vec<u8>) -> Self {
+    pub fn with_credential(self, credential: LinkCredential) -> Self {
         let terms = LinkTerms {
-            credential: Some(credential),
+            credential,
             ..LinkTerms::clone(&self.terms)
         };
         Self {
@@ -397,7 +398,7 @@ impl LinkEndpoint {
             spki_peer: session.spki_peer,
             exporter_own,
             exporter_peer,
-            credential: self.terms.credential.clone(),
+            credential: self.terms.credential.now(),
             capabilities: self.terms.capabilities.clone(),
             times: self.terms.times,
         }

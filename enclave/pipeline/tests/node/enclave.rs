@@ -12,8 +12,8 @@ use bastide_attestation::{
     PlatformEvidence, PolicyDigest, UnixTime, sha256,
 };
 use bastide_attested_tls::{
-    EnclaveFacts, LaneLimits, LaneM, LinkEndpoint, LinkIdentity, LinkPeers, LinkPolicy, LinkTerms, LinkTimes,
-    SessionKey,
+    EnclaveFacts, LaneLimits, LaneM, LinkCredential, LinkEndpoint, LinkIdentity, LinkPeers, LinkPolicy,
+    LinkTerms, LinkTimes, SessionKey,
 };
 use bastide_attester::simulator::{Generation, SIMULATED_MEASUREMENT, Simulator, SimulatorOptions};
 use bastide_pipeline::node::{AttestStage, Attesting};
@@ -95,7 +95,7 @@ impl Enclave {
                 model: MODEL,
             },
             peers: LinkPeers::new(peers.map(|peer| (peer, policy.clone()))),
-            credential: None,
+            credential: LinkCredential::default(),
             capabilities: Vec::new(),
             times,
         };

@@ -57,6 +57,13 @@ pub(super) const LINKS: &[Known] = &[
         "use evidence of a session, as `verify --save-evidence` keeps it",
     ),
     known(
+        "credential.no_link_key",
+        REJECTED,
+        "the enclave proved itself, and names no key that it has on links",
+        "it was started without --pipeline and --stage",
+        "start it as a stage; its credential can be given to it afterwards",
+    ),
+    known(
         "link.tcp",
         UNAVAILABLE,
         "no TCP connection to the other enclave came about",

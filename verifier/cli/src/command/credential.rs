@@ -9,20 +9,24 @@ use bastide_attestation::{
     Credential, CredentialClaims, CredentialError, CredentialFault, Decision, KeyThumbprint, ManifestDigest,
     PipelineId, ReportId, SpkiDigest, UnixTime, Verdict,
 };
-use bastide_verifier::Verifier;
+use bastide_attested_tls::NodeAddress;
+use bastide_verifier::{Policy, Verifier};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::block_on;
 use crate::advice;
 use crate::console::Console;
 use crate::escape::{self, brief};
 use crate::fault::{Fault, with_causes};
 use crate::file::{self, Existing};
+use crate::gate::Gate;
 use crate::key_file::{self, SigningKey};
+use crate::pipeline::capacity;
 use crate::policy_source::{self, PolicyArgs};
 use crate::tree::Tree;
 use crate::verdict_view::{self, Subject};
-use crate::{clock, exit, recorded};
+use crate::{clock, exit, progress, recorded};
 
 const SCHEMA: &str = "bastide.credential/v1";
 const ISSUED_SCHEMA: &str = "bastide.credential-issued/v1";
@@ -66,11 +70,14 @@ fn stages(text: &str) -> Result<Stages, String> {
 /// Appraise an enclave's evidence, and admit the enclave to a pipeline if it is accepted
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-A credential is for one life of one guest: REPORT_ID and model are taken from the evidence, and the
+A credential is for one life of one guest: REPORT_ID and model are taken from its evidence, and the
 enclave's peers compare them with what it proves on the link. The TLS key is the one that it has on
-links. Without an accepted verdict nothing is signed.
+links; an enclave that runs says it itself, once it has proved who it is. Without an accepted verdict
+nothing is signed.
 
 Examples:
+  bastide credential issue --node https://c.example --policy ours.toml --key owner.key \\
+      --pipeline 00112233445566778899aabbccddeeff --stage 3 -o node-3.cose
   bastide credential issue --evidence evidence.cmw --policy ours.toml --key owner.key \\
       --pipeline 00112233445566778899aabbccddeeff --stage 3 --spki \"$SPKI\"
   bastide credential issue --evidence evidence.cmw --policy ours.toml --key owner.key \\
@@ -78,9 +85,17 @@ Examples:
 
 {}", exit::HELP))]
 struct IssueArguments {
-    /// The enclave's evidence, as `verify --save-evidence` keeps it
-    #[arg(long, value_name = "FILE")]
-    evidence: PathBuf,
+    /// The enclave, which proves itself now
+    #[arg(long, value_name = "URL", conflicts_with_all = ["evidence", "spki", "at"])]
+    node: Option<NodeAddress>,
+    /// The enclave's evidence instead, as `verify --save-evidence` keeps it
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "node",
+        requires = "spki"
+    )]
+    evidence: Option<PathBuf>,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Secret key of the pipeline's owner, as `bastide key new` makes it
@@ -92,9 +107,9 @@ struct IssueArguments {
     /// Stage that the enclave may take, or first and last: `3` or `3-5`
     #[arg(long, value_name = "N|N-M", value_parser = stages)]
     stage: Stages,
-    /// SHA-256 of the SubjectPublicKeyInfo of the enclave's key on links, in hex
+    /// SHA-256 of the SubjectPublicKeyInfo of the enclave's key on links, in hex; with --evidence
     #[arg(long, value_name = "HEX")]
-    spki: SpkiDigest,
+    spki: Option<SpkiDigest>,
     /// How long it counts
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
     days: u16,
@@ -176,10 +191,9 @@ fn issue(arguments: &IssueArguments, console: &Console) -> Result<u8, Fault> {
     // A wrong file name is found before anything is judged.
     let key = SigningKey::read(&arguments.key)?;
     let at = arguments.at.unwrap_or_else(clock::now);
-    let evidence = recorded::envelope(&arguments.evidence)?;
-    let verdict = evidence.judge(&Verifier::new(policy), at, arguments.policy.allow_simulated);
-    let credential = if verdict.decision == Decision::Accepted {
-        let claims = claims(arguments, &verdict, at)?;
+    let Candidate { name, verdict, spki } = candidate(arguments, policy, at, console)?;
+    let credential = if let Some(spki) = spki.filter(|_| verdict.decision == Decision::Accepted) {
+        let claims = claims(arguments, &verdict, spki, at)?;
         let public = key.public();
         let issued = Credential::issue(&claims, public.as_bytes(), |message| key.sign(message));
         let issued = issued.map_err(|error| match error {
@@ -203,7 +217,6 @@ fn issue(arguments: &IssueArguments, console: &Console) -> Result<u8, Fault> {
         }))?;
         return Ok(verdict.decision.exit_code());
     }
-    let name = arguments.evidence.display().to_string();
     let subject = Subject {
         name: &name,
         accepted: "ACCEPTED",
@@ -226,8 +239,76 @@ fn issue(arguments: &IssueArguments, console: &Console) -> Result<u8, Fault> {
     Ok(verdict.decision.exit_code())
 }
 
+/// Who is to be admitted.
+struct Candidate {
+    /// For people.
+    name: String,
+    verdict: Verdict,
+    /// Its key on links; none of one that was refused.
+    spki: Option<SpkiDigest>,
+}
+
+/// Has the enclave prove itself, or judges what was kept of it.
+///
+/// # Errors
+/// [`Fault`] if there is nothing to judge, or no key to name. Evidence that is
+/// refused is no fault.
+fn candidate(
+    arguments: &IssueArguments,
+    policy: Policy,
+    at: UnixTime,
+    console: &Console,
+) -> Result<Candidate, Fault> {
+    let allow_simulated = arguments.policy.allow_simulated;
+    if let Some(file) = &arguments.evidence {
+        return Ok(Candidate {
+            name: file.display().to_string(),
+            verdict: recorded::envelope(file)?.judge(&Verifier::new(policy), at, allow_simulated),
+            spki: arguments.spki,
+        });
+    }
+    let node = arguments
+        .node
+        .as_ref()
+        .ok_or_else(|| Fault::usage("usage", "expected --node or --evidence"))?;
+    // Nothing of anybody is sent: which stages a head has behind it doesn't matter.
+    let gate = Gate::new(policy, allow_simulated).showing_stages();
+    block_on(async {
+        let what = format!("waiting for {node} to prove itself");
+        let name = node.to_string();
+        match progress::shown(console, &what, gate.connect(node)).await {
+            Ok(mut connection) => {
+                let (capacity, _) = capacity::ask(&mut connection).await?;
+                let key = capacity.link_key.as_deref().and_then(|key| key.parse().ok());
+                let key = key.ok_or_else(|| {
+                    Fault::rejected(
+                        "credential.no_link_key",
+                        format!("{node} names no key for links: it is no stage of a pipeline"),
+                    )
+                    .with_remedy("start it as a stage; its credential can be given to it afterwards")
+                })?;
+                Ok(Candidate {
+                    name,
+                    verdict: Verdict::clone(&connection.result().verdict),
+                    spki: Some(key),
+                })
+            }
+            Err(refusal) => Ok(Candidate {
+                name,
+                verdict: *refusal.verdict,
+                spki: None,
+            }),
+        }
+    })
+}
+
 /// What is stated: of the guest, what its accepted evidence says of it.
-fn claims(arguments: &IssueArguments, verdict: &Verdict, at: UnixTime) -> Result<CredentialClaims, Fault> {
+fn claims(
+    arguments: &IssueArguments,
+    verdict: &Verdict,
+    spki: SpkiDigest,
+    at: UnixTime,
+) -> Result<CredentialClaims, Fault> {
     let missing = |what: &str| {
         Fault::rejected(
             "credential.no_guest",
@@ -248,7 +329,7 @@ fn claims(arguments: &IssueArguments, verdict: &Verdict, at: UnixTime) -> Result
     Ok(CredentialClaims {
         not_before: UnixTime::from_secs(at.as_secs().saturating_sub(SKEW_S)),
         expires: UnixTime::from_secs(at.as_secs().saturating_add(u64::from(arguments.days) * DAY_S)),
-        spki: arguments.spki,
+        spki,
         report_id,
         pipeline: arguments.pipeline,
         stages,

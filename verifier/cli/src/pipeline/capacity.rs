@@ -43,6 +43,9 @@ pub(crate) struct Capacity {
     /// Manifest of its draft model alone, hex.
     #[serde(default)]
     pub(crate) draft: Option<String>,
+    /// SHA-256 of the SPKI of its key on links, hex; none of a node outside pipelines.
+    #[serde(default)]
+    pub(crate) link_key: Option<String>,
 }
 
 impl Capacity {
