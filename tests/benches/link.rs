@@ -3,28 +3,28 @@
 //! link, in turns in the same run.
 //!
 //! ```text
-//! cargo bench -p bastide-pipeline --bench link
+//! cargo bench -p bastide-tests --bench link
 //! ```
 //!
 //! Without `--bench`, which cargo adds, a few messages. Both peers send a length
 //! of four bytes and the message, in one write. TLS has the link's suite and
 //! library. Owns no claim: it prints what this machine does.
 
-#[path = "../tests/node/enclave.rs"]
+#[path = "../tests/links/enclave.rs"]
 #[expect(dead_code, reason = "the tests ask more of an enclave")]
 mod enclave;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use bastide_attested_tls::{AttestedLink, LinkTimes};
+use bastide_attested_tls::AttestedLink;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use enclave::Enclave;
+use enclave::{Machine, chips};
 
 /// Bytes of a message: those that a pipeline's are padded to.
 const SIZES: [usize; 4] = [256, 4_096, 16_384, 65_536];
@@ -125,10 +125,9 @@ async fn tls() -> (Channel, Channel) {
 }
 
 async fn link() -> (Channel, Channel) {
-    let (head, tail) = (Enclave::on_chip(1).await, Enclave::on_chip(2).await);
-    let chips = [head.chip, tail.chip];
-    let connecting = head.endpoint(0, 2, &chips, LinkTimes::default());
-    let accepting = tail.endpoint(1, 2, &chips, LinkTimes::default());
+    let (one, two) = (Machine::on_chip(1).await, Machine::on_chip(2).await);
+    let connecting = one.endpoint(0, 1, chips(&[two.chip]));
+    let accepting = two.endpoint(1, 0, chips(&[one.chip]));
     let (near, far) = streams().await;
     let (near, far) = tokio::join!(connecting.connect_over(1, near), accepting.accept_over(far));
     let boxed = |link| Channel::Link(Box::new(link));
