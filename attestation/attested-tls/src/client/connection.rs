@@ -319,7 +319,9 @@ impl AttestedConnection {
     /// over HTTP/1.1 the answer before must have been read.
     ///
     /// # Errors
-    /// [`ConnectError`]; the connection is closed then, whatever is on it.
+    /// [`ConnectError`]; the connection is closed then, whatever is on it. Where it
+    /// was the stages that were not accepted, what is being answered goes on, and
+    /// nothing more is sent.
     pub async fn renew(&mut self) -> Result<(), ConnectError> {
         let shared = Arc::clone(&self.shared);
         let _one = shared.renewing.lock().await;
@@ -341,10 +343,16 @@ impl AttestedConnection {
             attestations.truncate(MAX_ATTESTATIONS);
         }
         self.current = attestation;
+        let mut judged = Ok(());
         if let Some(stages) = shared.stages.get() {
-            self.appraise_stages(stages).await?;
+            judged = self.appraise_stages(stages).await;
         }
         guard.passed();
+        if judged.is_err() {
+            // The head is what it was: its answers go on, and stand by their receipts.
+            shared.fail();
+            return judged;
+        }
         Ok(())
     }
 
