@@ -62,8 +62,9 @@ pub(crate) const WAIT: Duration = Duration::from_secs(10);
 /// A file that is read through in a moment, bytes.
 const SOON_READ: u64 = 64 * 1024 * 1024;
 const AGAIN: Duration = Duration::from_millis(10);
-/// A page cache for a file of this kind; redb's own default is a gigabyte.
-const CACHE: usize = 16 * 1024 * 1024;
+/// A page cache for a file of this kind, which is written at its end and read
+/// through as a whole; redb's own default is a gigabyte.
+const CACHE: usize = 4 * 1024 * 1024;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
