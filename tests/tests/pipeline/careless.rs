@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_attested_tls::{AppraisePipeline, AttestedConnection, Connector, NodeAddress, PipelineRefused};
+use bastide_attested_tls::{AppraisePipeline, AttestedConnection, Connector, PipelineRefused};
 use bastide_tests::workspace_root;
 use bastide_verifier::{Policy, Verifier};
 use bytes::Bytes;
@@ -24,7 +24,7 @@ impl AppraisePipeline for Careless {
         Box::pin(async { Ok(()) })
     }
 
-    fn counts(&self, _: &NodeAddress) -> bool {
+    fn counts(&self, _: &AttestedConnection) -> bool {
         true
     }
 }

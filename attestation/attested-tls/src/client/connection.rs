@@ -203,7 +203,7 @@ impl AttestedConnection {
     /// Whether the stages behind this node, if it has any, may still be sent to.
     fn stages_count(&self) -> bool {
         let stages = self.shared.stages.get();
-        self.asking || stages.is_none_or(|stages| stages.counts(&self.shared.node))
+        self.asking || stages.is_none_or(|stages| stages.counts(self))
     }
 
     /// The attestation that the last request of this handle was sent under; the
@@ -315,8 +315,8 @@ impl AttestedConnection {
     }
 
     /// Has the node prove itself anew on this connection: another challenge, a
-    /// fresh report, a new lease; of a head, its stages too. Over HTTP/2 answers under way go on meanwhile;
-    /// over HTTP/1.1 the answer before must have been read.
+    /// fresh report, a new lease; of a head, its stages too. Over HTTP/2 answers
+    /// under way go on meanwhile; over HTTP/1.1 the answer before must have been read.
     ///
     /// # Errors
     /// [`ConnectError`]; the connection is closed then, whatever is on it. Where it

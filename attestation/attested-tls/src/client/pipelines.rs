@@ -9,7 +9,6 @@ use std::pin::Pin;
 
 use bastide_attestation::Decision;
 
-use crate::address::NodeAddress;
 use crate::client::connection::AttestedConnection;
 
 /// Judges the stages behind heads of pipelines.
@@ -24,9 +23,9 @@ pub trait AppraisePipeline: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Result<(), PipelineRefused>> + Send + 'a>>;
 
     /// Whether that they have still counts: it isn't too old, and nothing else
-    /// was learnt since. Asked before each request on a connection to `head`
-    /// that was given out; nothing is sent where it doesn't. Must not wait.
-    fn counts(&self, head: &NodeAddress) -> bool;
+    /// was learnt since. Asked before each request on `head`, which was given out;
+    /// nothing is sent where it doesn't. Must not wait.
+    fn counts(&self, head: &AttestedConnection) -> bool;
 }
 
 /// Why the stages behind a head were not accepted. Nothing of the user's was sent.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bastide_attestation::Decision;
 use bastide_attested_tls::{
     AppraisePipeline, AttestedConnection, AttestedPool, ConnectError, Connector, EnclaveFacts, HttpVersions,
-    LaneLimits, LaneM, NodeAddress, PipelineRefused, PoolLimits, RENEW_AFTER, SendError, ServerIdentity,
+    LaneLimits, LaneM, PipelineRefused, PoolLimits, RENEW_AFTER, SendError, ServerIdentity,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -61,7 +61,7 @@ impl AppraisePipeline for Judge {
         })
     }
 
-    fn counts(&self, _: &NodeAddress) -> bool {
+    fn counts(&self, _: &AttestedConnection) -> bool {
         !self.over.load(Ordering::SeqCst)
     }
 }

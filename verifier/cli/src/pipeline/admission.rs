@@ -38,12 +38,6 @@ struct Judged {
     chain: Arc<Chain>,
 }
 
-impl Judged {
-    fn holds(&self, life: Duration) -> bool {
-        self.at.elapsed() < life && self.chain.failed().is_none()
-    }
-}
-
 /// Judges the stages behind heads.
 pub(crate) struct Admission {
     appraiser: Arc<dyn Appraiser>,
@@ -105,20 +99,24 @@ impl Admission {
         self.judged().retain(|judged| judged.node != *node);
     }
 
-    /// Whether a head was asked so lately that what its stages proved lasts until
-    /// a connection that begins now is renewed.
-    fn is_known(&self, node: &NodeAddress, boot: &BootId) -> bool {
-        let fresh = LEASE.saturating_sub(RENEW_AFTER) / 2;
-        self.judged()
-            .iter()
-            .any(|judged| judged.node == *node && judged.boot == *boot && judged.holds(fresh))
+    /// Whether what the stages behind this head proved is younger than `life`, and
+    /// none of them was refused since. Behind one address there may be several heads.
+    fn holds(&self, head: &AttestedConnection, life: Duration) -> bool {
+        let boot = head.result().statement.boot_id;
+        self.judged().iter().any(|judged| {
+            judged.node == *head.node()
+                && judged.boot == boot
+                && judged.at.elapsed() < life
+                && judged.chain.failed().is_none()
+        })
     }
 
     async fn ask(&self, head: &mut AttestedConnection) -> Result<(), Fault> {
-        let (node, boot) = (head.node().clone(), head.result().statement.boot_id);
-        if self.is_known(&node, &boot) {
+        // What counts must last until a connection that begins now is renewed.
+        if self.holds(head, LEASE.saturating_sub(RENEW_AFTER) / 2) {
             return Ok(());
         }
+        let (node, boot) = (head.node().clone(), head.result().statement.boot_id);
         // It counts from before the question: evidence can't be older.
         let at = Instant::now();
         let (nonce, answer) = asking::ask(head).await?;
@@ -170,9 +168,7 @@ impl AppraisePipeline for Admission {
         })
     }
 
-    fn counts(&self, head: &NodeAddress) -> bool {
-        let judged = self.judged();
-        let mut of = judged.iter().filter(|judged| judged.node == *head);
-        self.showing || of.any(|judged| judged.holds(LEASE))
+    fn counts(&self, head: &AttestedConnection) -> bool {
+        self.showing || self.holds(head, LEASE)
     }
 }
